@@ -1,0 +1,24 @@
+# `make` alone prints what there is.
+.DEFAULT_GOAL := help
+.PHONY: help run test build lint
+
+help: ## Print this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+run: cargo ## Run the filter in Envoy on 127.0.0.1:10000 (PORT=… ADMIN_PORT=… ENVOY=/path/to/envoy)
+	@cargo xtask run
+
+test: cargo ## Run all tests, with a real Envoy (ENVOY=/path/to/envoy)
+	cargo test --locked --workspace
+
+build: cargo ## Build target/request-id-filter.wasm and print its size
+	@cargo xtask build
+
+lint: cargo ## Check formatting and run clippy, native and wasm
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --lib --target wasm32-wasip1 -- -D warnings
+
+.PHONY: cargo
+cargo:
+	@command -v cargo >/dev/null || { echo "error: cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }

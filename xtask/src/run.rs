@@ -1,0 +1,118 @@
+//! `make run`: the filter in front of the demo upstream, in the foreground.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::Value;
+
+use crate::envoy::{self, Output, Process};
+use crate::{module, root};
+
+/// Where the demo listens.
+#[derive(Args)]
+pub struct Ports {
+    /// Port of the filter on 127.0.0.1
+    #[arg(long, env = "PORT", default_value_t = 10000)]
+    port: u16,
+    /// Port of Envoy's admin interface on 127.0.0.1
+    #[arg(long, env = "ADMIN_PORT", default_value_t = 9901)]
+    admin_port: u16,
+}
+
+/// Runs until Ctrl-C, SIGTERM, or the end of Envoy.
+///
+/// # Errors
+/// What keeps it from running, in one line; or the status with which Envoy ended by itself.
+pub fn run(ports: &Ports) -> Result<()> {
+    require_free(ports.port, "PORT")?;
+    require_free(ports.admin_port, "ADMIN_PORT")?;
+    envoy::binary()?;
+    let module = module::build()?;
+    println!("{}", module.display());
+
+    let mut config = envoy::read_config(&root().join("envoy/envoy.yaml"))?;
+    set_port(&mut config, "/admin/address", ports.admin_port)?;
+    set_port(
+        &mut config,
+        "/static_resources/listeners/0/address",
+        ports.port,
+    )?;
+    let (interrupt, interrupted) = channel();
+    ctrlc::set_handler(move || {
+        let _ = interrupt.send(());
+    })?;
+    let mut process = Process::start(
+        &config,
+        &Output::Shown,
+        &[
+            "--concurrency",
+            "2",
+            "--log-level",
+            "error",
+            "--component-log-level",
+            "wasm:info",
+            "--log-format",
+            "[%l] %v",
+        ],
+    )?;
+    print!("{}", what_to_try(ports));
+
+    loop {
+        match interrupted.recv_timeout(Duration::from_millis(100)) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                process.stop();
+                println!("\nstopped");
+                return Ok(());
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(status) = process.exited()? {
+            // Ctrl-C reaches Envoy as well as us, in either order.
+            if interrupted.recv_timeout(Duration::from_millis(200)).is_ok() {
+                println!("\nstopped");
+                return Ok(());
+            }
+            bail!("Envoy ended with {status}");
+        }
+    }
+}
+
+fn require_free(port: u16, variable: &str) -> Result<()> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .map(drop)
+        .with_context(|| {
+            format!(
+                "127.0.0.1:{port} cannot be used: stop what listens there (`ss -ltnp` names it) \
+             or choose another port: make run {variable}=…"
+            )
+        })
+}
+
+fn set_port(config: &mut Value, address: &str, port: u16) -> Result<()> {
+    *config
+        .pointer_mut(&format!("{address}/socket_address/port_value"))
+        .with_context(|| format!("envoy/envoy.yaml has no {address}"))? = port.into();
+    Ok(())
+}
+
+fn what_to_try(Ports { port, admin_port }: &Ports) -> String {
+    format!(
+        "
+Envoy is ready: filter on 127.0.0.1:{port}, admin on 127.0.0.1:{admin_port}. Ctrl-C ends it.
+The demo upstream answers with the request headers it received. Try, in another terminal:
+
+  curl -i localhost:{port}
+      no id came: a new UUID, the same upstream and in the response
+
+  curl -i -H 'x-request-id: my-id-1' localhost:{port}
+      a good id came: my-id-1, the same upstream and in the response
+
+  curl -i -H 'x-amzn-requestid: 4B4NGF0EAWN0GE63' localhost:{port}
+      only AWS named one: 37be84ba-5e55-5531-9cda-bc301b676303, derived from it
+
+"
+    )
+}
