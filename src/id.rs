@@ -12,10 +12,10 @@ pub const MAX_LENGTH: usize = 200;
 ///
 /// Owns its bytes, so that the response can use what the request decided: a received id in the
 /// very buffer the host filled, any other in place.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct RequestId(Repr);
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 enum Repr {
     Received(Vec<u8>),
     Uuid([u8; 36]),
@@ -54,6 +54,15 @@ impl RequestId {
         }
     }
 }
+
+/// Equal bytes, equal ids, whichever way they came.
+impl PartialEq for RequestId {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for RequestId {}
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

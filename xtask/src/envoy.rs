@@ -111,7 +111,7 @@ pub fn read_config(path: &Path) -> Result<Value> {
 pub enum Output {
     /// To the terminal.
     Shown,
-    /// Into memory, for [`Process::wait_for_line`].
+    /// Into memory, for [`Process::lines_until`].
     Kept,
 }
 
@@ -150,7 +150,7 @@ impl Process {
             .arg(&config_file)
             .arg("--admin-address-path")
             .arg(&admin_file)
-            .args(["--disable-hot-restart", "--file-flush-interval-msec", "100"])
+            .args(["--disable-hot-restart", "--file-flush-interval-msec", "10"])
             .args(arguments)
             .stdin(Stdio::null());
         if let Output::Kept = output {
@@ -260,27 +260,48 @@ impl Process {
             .join("\n")
     }
 
-    /// Waits until Envoy prints a line that `wanted` accepts; with output [`Output::Kept`] only.
+    /// How many lines Envoy has printed so far.
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.lines
+            .all
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
+    /// The lines that Envoy prints from `mark` to the first that `last` accepts, for which it
+    /// waits; with output [`Output::Kept`] only.
     ///
     /// # Errors
-    /// None came within ten seconds.
-    pub fn wait_for_line(&self, wanted: impl Fn(&str) -> bool) -> Result<String> {
+    /// It did not come within ten seconds.
+    pub fn lines_until(&self, mark: usize, last: impl Fn(&str) -> bool) -> Result<Vec<String>> {
         let deadline = Instant::now() + Duration::from_secs(10);
         let mut all = self
             .lines
             .all
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let mut seen = 0;
+        let mut seen = mark;
         loop {
-            if let Some(line) = all.iter().skip(seen).find(|line| wanted(line)) {
-                return Ok(line.clone());
+            if let Some(found) = all.iter().skip(seen).position(|line| last(line)) {
+                return Ok(all
+                    .iter()
+                    .skip(mark)
+                    .take(seen - mark + found + 1)
+                    .cloned()
+                    .collect());
             }
-            seen = all.len();
+            seen = all.len().max(mark);
             let left = deadline.saturating_duration_since(Instant::now());
             ensure!(
                 !left.is_zero(),
-                "Envoy did not print the line within ten seconds"
+                "Envoy did not print a line within ten seconds; since then:\n{}",
+                all.iter()
+                    .skip(mark)
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join("\n")
             );
             (all, _) = self
                 .lines

@@ -1,0 +1,112 @@
+//! What the filter says in Envoy's log, and when.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::Connection;
+use crate::stage::{Stage, Test};
+use crate::upstream::Reply;
+
+pub const TESTS: &[Test] = &[
+    (
+        "log: name and version at the start, one line when configured",
+        start,
+    ),
+    ("log: a bad value is never in it", bad_value),
+    ("log: the level follows Envoy's while it runs", level),
+    ("log: the level of requests is debug", debug_only),
+];
+
+const OURS: &str = "wasm log request-id request-id: ";
+
+fn start(stage: &Stage) {
+    let log = stage.envoy.log();
+    let lines: Vec<_> = log
+        .lines()
+        .filter_map(|line| line.split_once(OURS))
+        .map(|(_, line)| line)
+        .collect();
+    // Each VM has its own: Envoy tries the module, then loads it in the main thread and a worker.
+    let started = format!("request-id-filter {} started", env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        &lines[..6],
+        [&*started, "configured with the defaults"].repeat(3)
+    );
+}
+
+fn bad_value(stage: &Stage) {
+    let exchange = stage.exchange(
+        "/",
+        &[("x-request-id", b"secret\x80\"value".to_vec())],
+        Reply::ok(&[]),
+    );
+    for line in &exchange.trace {
+        assert!(!line.contains("secret"), "{line}");
+    }
+}
+
+fn set_level(stage: &Stage, level: &str) {
+    stage
+        .envoy
+        .post(&format!("/logging?wasm={level}"))
+        .expect("Envoy takes the level");
+}
+
+/// How many lines of the filter one more request makes.
+fn lines_of_a_request(stage: &Stage) -> usize {
+    let path = stage.unique("/");
+    let mark = stage.envoy.mark();
+    let mut connection = Connection::open(stage.port);
+    connection.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes());
+    connection.receive().id();
+    stage.access_log(mark, &path);
+    stage
+        .envoy
+        .log()
+        .lines()
+        .skip(mark)
+        .filter(|line| line.contains("wasm log"))
+        .count()
+}
+
+/// Waits until a request makes so many lines: a new level takes up to a second.
+fn wait_for(stage: &Stage, lines: usize) {
+    let started = Instant::now();
+    while lines_of_a_request(stage) != lines {
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "no request makes {lines} lines"
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn level(stage: &Stage) {
+    set_level(stage, "info");
+    wait_for(stage, 0);
+    set_level(stage, "debug");
+    wait_for(stage, 1);
+    set_level(stage, "trace");
+}
+
+/// At info the filter does not even hand a line to Envoy for it to drop.
+fn debug_only(stage: &Stage) {
+    let silent = (0..10).any(|_| {
+        set_level(stage, "info");
+        thread::sleep(Duration::from_millis(1100)); // The filter notices with its next tick.
+        // Until the tick after that it works at info, while Envoy already shows each call.
+        let mark = stage.envoy.mark();
+        set_level(stage, "trace");
+        stage.exchange("/", &[], Reply::ok(&[]));
+        let log = stage.envoy.log();
+        let calls = |call| {
+            log.lines()
+                .skip(mark)
+                .filter(|line| line.contains(call))
+                .count()
+        };
+        calls("proxy_on_request_headers(") == 1 && calls("proxy_log(") == 0
+    });
+    assert!(silent, "each of ten requests made a line");
+    wait_for(stage, 1);
+}

@@ -1,0 +1,207 @@
+//! One Envoy with the built module between a client and an upstream.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use xtask::envoy::{self, Output, Process};
+use xtask::{module, root};
+
+use crate::client::{Connection, Response};
+use crate::upstream::{Reply, Seen, Upstream};
+
+/// A test of this program: its name and what it does.
+pub type Test = (&'static str, fn(&Stage));
+
+/// The stage, made by the first test that needs it.
+#[derive(Default)]
+pub struct Shared(OnceLock<Result<Stage, String>>);
+
+impl Shared {
+    pub fn stage(&self) -> Result<&Stage, String> {
+        self.0
+            .get_or_init(|| Stage::start().map_err(|error| format!("{error:#}")))
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+}
+
+pub struct Stage {
+    pub envoy: Process,
+    pub upstream: Upstream,
+    pub port: u16,
+    exchanges: AtomicUsize,
+}
+
+/// What was sent and what came of it.
+#[derive(Debug)]
+pub struct Exchange {
+    pub response: Response,
+    /// What reached the upstream, with each attempt.
+    pub upstream: Vec<Seen>,
+    /// What Envoy logged of the filter: each call between the two, and the filter's own lines.
+    pub trace: Vec<String>,
+    /// The line of the access log.
+    pub access_log: Value,
+}
+
+impl Exchange {
+    /// The only request that reached the upstream.
+    #[track_caller]
+    pub fn seen(&self) -> &Seen {
+        assert_eq!(self.upstream.len(), 1, "{self:#?}");
+        &self.upstream[0]
+    }
+}
+
+impl Stage {
+    fn start() -> anyhow::Result<Self> {
+        module::build()?;
+        let upstream = Upstream::start();
+        let arguments = [
+            "--concurrency",
+            "1",
+            "--log-level",
+            "error",
+            "--component-log-level",
+            "wasm:trace",
+        ];
+        let envoy = Process::start(&config(upstream.port)?, &Output::Kept, &arguments)?;
+        Ok(Self {
+            port: envoy.port("main")?,
+            upstream,
+            envoy,
+            exchanges: AtomicUsize::default(),
+        })
+    }
+
+    /// `path` with a query that no other request has.
+    pub fn unique(&self, path: &str) -> String {
+        let number = self.exchanges.fetch_add(1, Ordering::Relaxed);
+        let separator = if path.contains('?') { '&' } else { '?' };
+        format!("{path}{separator}exchange={number}")
+    }
+
+    /// Sends a GET with these header lines to an upstream that answers so.
+    pub fn exchange(&self, path: &str, lines: &[(&str, Vec<u8>)], reply: Reply) -> Exchange {
+        self.exchange_with("test", path, lines, reply)
+    }
+
+    /// The same with another `host`.
+    pub fn exchange_with(
+        &self,
+        host: &str,
+        path: &str,
+        lines: &[(&str, Vec<u8>)],
+        reply: Reply,
+    ) -> Exchange {
+        let path = self.unique(path);
+        self.upstream.expect(&path, reply);
+        let mut request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n").into_bytes();
+        for (name, value) in lines {
+            request.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        request.extend(b"\r\n");
+        let mark = self.envoy.mark();
+        let mut connection = Connection::open(self.port);
+        connection.send(&request);
+        let response = connection.receive();
+        self.finish(mark, &path, response)
+    }
+
+    /// Collects what Envoy says of a request once it is over.
+    pub fn finish(&self, mark: usize, path: &str, response: Response) -> Exchange {
+        let trace = self
+            .envoy
+            .lines_until(mark, |line| {
+                line.contains("[host<-vm] proxy_on_delete return")
+            })
+            .unwrap_or_else(|error| panic!("{error:#}"));
+        Exchange {
+            response,
+            upstream: self.upstream.seen(path),
+            trace,
+            access_log: self.access_log(mark, path),
+        }
+    }
+
+    /// The line of the access log for the request for `path`.
+    pub fn access_log(&self, mark: usize, path: &str) -> Value {
+        let path = format!("\"path\":\"{path}\"");
+        let lines = self
+            .envoy
+            .lines_until(mark, |line| line.starts_with('{') && line.contains(&path))
+            .unwrap_or_else(|error| panic!("{error:#}"));
+        serde_json::from_str(&lines[lines.len() - 1]).expect("JSON in the access log")
+    }
+}
+
+/// `envoy/envoy.yaml` on free ports, with the test's upstream in place of the demo's and routes
+/// that end in each way a route can.
+fn config(upstream: u16) -> anyhow::Result<Value> {
+    let mut config = envoy::read_config(&root().join("envoy/envoy.yaml"))?;
+    *at(&mut config, "/admin/address/socket_address/port_value") = json!(0);
+    let listener = at(&mut config, "/static_resources/listeners/0");
+    *at(listener, "/address/socket_address/port_value") = json!(0);
+    let manager = at(listener, "/filter_chains/0/filters/0/typed_config");
+    manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}]);
+    manager["route_config"] = json!({
+        "validate_clusters": false,
+        "virtual_hosts": [
+            {"name": "no route", "domains": ["nowhere"]},
+            {"name": "all", "domains": ["*"], "routes": [
+                {"match": {"prefix": "/redirect"}, "redirect": {"path_redirect": "/elsewhere"}},
+                {"match": {"prefix": "/direct"},
+                 "direct_response": {"status": 418, "body": {"inline_string": "tea"}}},
+                {"match": {"prefix": "/slow"}, "route": {"cluster": "demo", "timeout": "0.2s"}},
+                {"match": {"prefix": "/retry"},
+                 "route": {"cluster": "demo", "retry_policy": {"retry_on": "5xx", "num_retries": 1}}},
+                {"match": {"prefix": "/refused"}, "route": {"cluster": "refused"}},
+                {"match": {"prefix": "/unknown"}, "route": {"cluster": "unknown"}},
+                {"match": {"prefix": "/h2"}, "route": {"cluster": "h2"}},
+                {"match": {"prefix": "/"}, "route": {"cluster": "demo"}},
+            ]},
+        ],
+    });
+    let refused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port();
+    let h2 = crate::protocols::start_http2_upstream()?;
+    let mut with_http2 = cluster("h2", h2);
+    with_http2["typed_extension_protocol_options"] = json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+    });
+    *at(&mut config, "/static_resources/clusters") = json!([
+        cluster("demo", upstream),
+        cluster("refused", refused),
+        with_http2
+    ]);
+    Ok(config)
+}
+
+fn cluster(name: &str, port: u16) -> Value {
+    json!({"name": name, "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
+        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
+    ]}]}})
+}
+
+fn at<'a>(value: &'a mut Value, pointer: &str) -> &'a mut Value {
+    value
+        .pointer_mut(pointer)
+        .unwrap_or_else(|| panic!("envoy/envoy.yaml has no {pointer}"))
+}
+
+/// Whether `id` is a new one: a version 4 UUID in lower case.
+pub fn is_new(id: &str) -> bool {
+    id.len() == 36
+        && id.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            14 => byte == b'4',
+            19 => b"89ab".contains(&byte),
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
+}

@@ -1,0 +1,159 @@
+//! An HTTP/1.1 upstream that records the bytes it receives and answers with the bytes it is told.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::client::{Headers, owned};
+
+/// What the upstream does with a request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Answers with these bytes and keeps the connection.
+    Bytes(Vec<u8>),
+    /// Closes the connection without an answer.
+    Close,
+    /// Never answers.
+    Silence,
+    /// Accepts a WebSocket and sends each message back.
+    WebSocket,
+}
+
+impl Reply {
+    /// 200 with these header lines.
+    pub fn ok(lines: &[(&str, Vec<u8>)]) -> Self {
+        let mut bytes = b"HTTP/1.1 200 OK\r\n".to_vec();
+        for (name, value) in lines {
+            bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        bytes.extend(b"content-length: 2\r\n\r\nok");
+        Self::Bytes(bytes)
+    }
+}
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub headers: Headers,
+}
+
+#[derive(Default)]
+struct State {
+    replies: HashMap<String, Reply>,
+    seen: HashMap<String, Vec<Seen>>,
+}
+
+pub struct Upstream {
+    pub port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+impl Upstream {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let state = Arc::<Mutex<State>>::default();
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let state = Arc::clone(&shared);
+                thread::spawn(move || serve(stream, &state));
+            }
+        });
+        Self { port, state }
+    }
+
+    /// Has requests for `path` answered so.
+    pub fn expect(&self, path: &str, reply: Reply) {
+        self.state
+            .lock()
+            .unwrap()
+            .replies
+            .insert(path.into(), reply);
+    }
+
+    /// The requests for `path` that came, oldest first.
+    pub fn seen(&self, path: &str) -> Vec<Seen> {
+        self.state
+            .lock()
+            .unwrap()
+            .seen
+            .get(path)
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+fn serve(mut stream: TcpStream, state: &Mutex<State>) {
+    let mut received = Vec::new();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let mut lines = [httparse::EMPTY_HEADER; 64];
+        let mut request = httparse::Request::new(&mut lines);
+        let length = match request.parse(&received) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) => match stream.read(&mut buffer) {
+                Ok(read) if read > 0 => {
+                    received.extend(&buffer[..read]);
+                    continue;
+                }
+                _ => return,
+            },
+            Err(error) => panic!("{error} in {}", received.escape_ascii()),
+        };
+        let path = request.path.expect("a path").to_owned();
+        let headers = owned(request.headers);
+        received.drain(..length);
+        let body_length = headers
+            .iter()
+            .find(|(name, _)| name == "content-length")
+            .map_or(0, |(_, length)| {
+                String::from_utf8_lossy(length).parse().unwrap()
+            });
+        while received.len() < body_length {
+            let read = stream.read(&mut buffer).expect("a body");
+            received.extend(&buffer[..read]);
+        }
+        received.drain(..body_length);
+
+        let seen = Seen { headers };
+        let reply = {
+            let mut state = state.lock().unwrap();
+            state
+                .seen
+                .entry(path.clone())
+                .or_default()
+                .push(seen.clone());
+            state
+                .replies
+                .get(&path)
+                .cloned()
+                .unwrap_or_else(|| Reply::ok(&[]))
+        };
+        match reply {
+            Reply::Bytes(bytes) => stream.write_all(&bytes).expect("Envoy takes the response"),
+            Reply::Close => return,
+            Reply::Silence => {}
+            Reply::WebSocket => return serve_web_socket(stream, &seen),
+        }
+    }
+}
+
+fn serve_web_socket(mut stream: TcpStream, seen: &Seen) {
+    let mut request = http::Request::builder();
+    for (name, value) in &seen.headers {
+        request = request.header(name, value.as_slice());
+    }
+    let request = request.body(()).expect("a request");
+    let response = tungstenite::handshake::server::create_response(&request).expect("an upgrade");
+    tungstenite::handshake::server::write_response(&mut stream, &response).expect("a response");
+    let role = tungstenite::protocol::Role::Server;
+    let mut socket = tungstenite::WebSocket::from_raw_socket(stream, role, None);
+    while let Ok(message) = socket.read() {
+        if socket.send(message).is_err() {
+            return;
+        }
+    }
+}
