@@ -1,5 +1,6 @@
 //! `make run`: the filter in front of the demo upstream, in the foreground.
 
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -64,7 +65,7 @@ pub fn run(ports: &Ports) -> Result<()> {
         match interrupted.recv_timeout(Duration::from_millis(100)) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
                 process.stop();
-                println!("\nstopped");
+                say_stopped();
                 return Ok(());
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -72,12 +73,17 @@ pub fn run(ports: &Ports) -> Result<()> {
         if let Some(status) = process.exited()? {
             // Ctrl-C reaches Envoy as well as us, in either order.
             if interrupted.recv_timeout(Duration::from_millis(200)).is_ok() {
-                println!("\nstopped");
+                say_stopped();
                 return Ok(());
             }
             bail!("Envoy ended with {status}");
         }
     }
+}
+
+/// Whoever ended us may have closed our output too.
+fn say_stopped() {
+    let _ = writeln!(io::stdout(), "\nstopped");
 }
 
 fn require_free(port: u16, variable: &str) -> Result<()> {

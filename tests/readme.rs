@@ -1,0 +1,212 @@
+//! Every command and snippet of the README, run or compared with what is run.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::thread;
+
+use serde_json::Value;
+use xtask::{envoy, root};
+
+static README: LazyLock<String> =
+    LazyLock::new(|| fs::read_to_string(root().join("README.md")).expect("README.md"));
+
+/// The contents of the fenced blocks of a language.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let opening = format!("```{language}\n");
+    README
+        .split(&opening)
+        .skip(1)
+        .map(|rest| rest.split("```").next().expect("an end of the block"))
+        .collect()
+}
+
+/// Each command of the README with the output that it shows.
+fn commands() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut commands: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in blocks("console").into_iter().flat_map(str::lines) {
+        if let Some(command) = line.strip_prefix("$ ") {
+            commands.push((command, Vec::new()));
+        } else {
+            commands.last_mut().expect("a command first").1.push(line);
+        }
+    }
+    commands
+}
+
+/// `make run`, stopped when dropped.
+struct Run(Child);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // As `kill` does it. make passes SIGTERM on, and everything below it ends.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Whether `shown`, with `...` for any lines (or for the rest of a line), is what was printed.
+fn assert_printed(command: &str, shown: &[&str], printed: &[String]) {
+    let mut left = printed.iter();
+    let mut any_lines = false;
+    for line in shown {
+        if *line == "..." {
+            any_lines = true;
+            continue;
+        }
+        let matches = |printed: &String| match line.strip_suffix("...") {
+            Some(start) => printed.starts_with(start),
+            None => without_random(printed) == without_random(line),
+        };
+        let found = if any_lines {
+            left.any(matches)
+        } else {
+            left.next().is_some_and(matches)
+        };
+        assert!(
+            found,
+            "`{command}` does not print {line:?} in its place:\n{}",
+            printed.join("\n")
+        );
+        any_lines = false;
+    }
+}
+
+/// Version 4 UUIDs differ from run to run.
+fn without_random(line: &str) -> String {
+    let mut line = line.to_owned();
+    for start in 0..line.len() {
+        let random = line.get(start..start + 36).is_some_and(|id| {
+            request_id_filter::id::rfc9562(id.as_bytes())
+                .is_some_and(|id| id.get_version_num() == 4)
+        });
+        if random {
+            line.replace_range(start..start + 36, "00000000-0000-0000-0000-000000000000");
+        }
+    }
+    line
+}
+
+#[test]
+fn commands_print_what_the_readme_shows() {
+    let (port, admin_port) = (free_port(), free_port());
+    let with_ports = |text: &str| {
+        text.replace("10000", &port.to_string())
+            .replace("9901", &admin_port.to_string())
+    };
+    let mut run = None;
+    let mut ran = Vec::new();
+    for (command, shown) in commands() {
+        let shown: Vec<_> = shown.iter().map(|line| with_ports(line)).collect();
+        let shown: Vec<_> = shown.iter().map(String::as_str).collect();
+        match command {
+            "make run" => {
+                let mut child = Command::new("make")
+                    .args([
+                        "run",
+                        &format!("PORT={port}"),
+                        &format!("ADMIN_PORT={admin_port}"),
+                    ])
+                    .current_dir(root())
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .expect("make is missing: install it (Debian: apt-get install make)");
+                let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+                run = Some(Run(child));
+                let mut printed: Vec<String> = Vec::new();
+                while !printed.iter().any(|line| line.contains("derived from it")) {
+                    printed.push(lines.next().expect("what to try").expect("text"));
+                }
+                thread::spawn(move || lines.for_each(drop));
+                assert_printed(command, &shown, &printed);
+            }
+            // This is it; CI runs the command itself.
+            "make test" => {}
+            _ => {
+                let output = Command::new("bash")
+                    .args(["-c", &with_ports(command)])
+                    .output()
+                    .expect("bash is missing");
+                assert!(
+                    output.status.success(),
+                    "`{command}` fails; is its program missing? {}",
+                    String::from_utf8_lossy(&output.stderr)
+                );
+                let printed = String::from_utf8(output.stdout).expect("text");
+                let printed: Vec<_> = printed
+                    .lines()
+                    .map(|line| line.trim_end().to_owned())
+                    .collect();
+                assert_printed(command, &shown, &printed);
+            }
+        }
+        ran.push(command.split(' ').next().unwrap_or_default());
+    }
+    assert!(
+        ["make", "curl", "python3"]
+            .iter()
+            .all(|program| ran.contains(program)),
+        "{ran:?}"
+    );
+    drop(run.expect("make run is in the README"));
+    assert!(
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err(),
+        "Envoy still runs"
+    );
+}
+
+#[test]
+fn ci_runs_the_test_command() {
+    let ci = fs::read_to_string(root().join(".ci/run")).expect(".ci/run");
+    for command in ["make lint", "make test"] {
+        assert!(ci.lines().any(|line| line == command), "{command}");
+    }
+}
+
+/// The tests run `envoy/envoy.yaml`; the README shows parts of it.
+#[test]
+fn the_snippet_is_what_the_tests_run() {
+    let shipped = envoy::read_config(&root().join("envoy/envoy.yaml")).expect("YAML");
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let manager = shipped.pointer(manager).expect("a connection manager");
+    let snippets = blocks("yaml");
+    assert!(!snippets.is_empty());
+    for snippet in snippets {
+        let snippet: Value = serde_saphyr::from_str(snippet).expect("YAML in the README");
+        for (key, value) in snippet.as_object().expect("a mapping") {
+            assert_eq!(&manager[key], value, "{key} differs from envoy/envoy.yaml");
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let targets = README
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let headings: Vec<_> = README
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .map(|line| {
+            line.trim_start_matches('#')
+                .trim()
+                .to_lowercase()
+                .replace(' ', "-")
+        })
+        .collect();
+    for target in targets.filter(|target| !target.starts_with("https://")) {
+        let found = match target.strip_prefix('#') {
+            Some(heading) => headings.iter().any(|known| known == heading),
+            None => root().join(target).exists(),
+        };
+        assert!(found, "{target}");
+    }
+}
