@@ -1,4 +1,4 @@
-//! Which id a request gets, and whether its header is written.
+//! Which id a request gets, and what is done to its headers.
 //!
 //! # A good id is kept, byte for byte
 //! And its header is not written: each write makes Envoy look up the route and decide about
@@ -12,23 +12,25 @@
 //! Never trimmed inside, cut or re-cased: half an id finds nothing in any log.
 //!
 //! # A signed header is left as it is
-//! Whatever it holds: see [`sigv4`].
+//! Whatever it holds, and whatever is to become of bad ids: see [`sigv4`].
 
-use crate::ID_HEADER;
-use crate::adopt::{Source, adopt};
-use crate::headers::{Headers, elements};
-use crate::id::{Invalid, RequestId};
+use std::fmt;
+
+use crate::adopt::{self, adopt};
+use crate::header_name::HeaderName;
+use crate::headers::{HeaderMap, elements};
+use crate::id::{self, Invalid, RequestId};
+use crate::policy::{Accept, Form, OnInvalid, Policy};
 use crate::sigv4;
+use crate::trust::Trust;
 
 /// What the decision may ask of a request. It asks only for what it needs: each answer costs the
 /// host work.
-pub trait Request {
-    /// The value of the id header, or `None` if there is no such header.
-    fn id(&mut self) -> Option<Vec<u8>>;
-    /// All headers, serialized as [`Headers`] reads them.
-    fn headers(&mut self) -> Vec<u8>;
-    /// Bytes from a cryptographically secure source, or `None` if it failed.
-    fn random(&mut self) -> Option<[u8; 16]>;
+pub trait Request: HeaderMap {
+    /// The address and port of the peer, as Envoy's `source.address` has it; empty if unknown.
+    fn peer(&mut self) -> Vec<u8>;
+    /// A new id, or `None` if the host has no randomness or time for it.
+    fn new_id(&mut self, form: Form) -> Option<RequestId>;
 }
 
 /// What becomes of a request.
@@ -36,37 +38,34 @@ pub trait Request {
 pub struct Decision {
     /// The request's id from now on; the response carries it too.
     pub id: RequestId,
-    /// Where it is from.
-    pub origin: Origin,
-    /// What is done to the request's id header.
+    /// How it came to that id.
+    pub outcome: Outcome,
+    /// What was wrong with the id that came. Beside [`Outcome::Kept`] in a dry run only.
+    pub invalid: Option<Invalid>,
+    /// Whether the peer is one whose ids are not believed.
+    pub untrusted: bool,
+    /// What is done to the header of the id.
     pub write: Write,
+    /// What is done to the header of a replaced id.
+    pub original: Original,
 }
 
-/// Where an id is from. Every request has exactly one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A good one came.
+/// How a request came to its id. Every request has exactly one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// By the one that came.
     Kept,
-    /// None came; AWS had named one.
-    Adopted(Source),
+    /// None came; another header had one.
+    Adopted(adopt::Origin),
     /// None came.
     Generated,
     /// One came that is not believed; the new one is adopted or generated.
-    Replaced(Invalid),
+    Replaced,
+    /// One came that is not good; the request goes no further, and the id is its response's.
+    Rejected,
 }
 
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Kept => f.write_str("kept"),
-            Self::Adopted(source) => write!(f, "adopted from {source}"),
-            Self::Generated => f.write_str("generated"),
-            Self::Replaced(invalid) => write!(f, "replaced, was {}", invalid.name()),
-        }
-    }
-}
-
-/// What is done to the request's id header.
+/// What is done to the header of the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
     /// Nothing: it holds the id already.
@@ -77,71 +76,184 @@ pub enum Write {
     Signed,
 }
 
-/// Decides about one request. `None` if a new id is needed and there is no randomness for it; the
-/// request then passes as it is.
-pub fn decide(request: &mut impl Request) -> Option<Decision> {
-    let received = match request.id().map_or(Received::Missing, read) {
-        Received::Good(id) => {
-            return Some(Decision {
-                id,
-                origin: Origin::Kept,
-                write: Write::Unneeded,
-            });
+/// What is done to the header of a replaced id, if the policy names one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Original {
+    /// Nothing.
+    Unneeded,
+    /// It is removed: it came with the request.
+    Remove,
+    /// It is set to what came in the header of the id.
+    Set(Vec<u8>),
+}
+
+/// One line for the log, without a byte of what is not believed.
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.outcome, self.invalid) {
+            (Outcome::Kept, Some(invalid)) => {
+                write!(f, "kept in a dry run, is {}", invalid.name())?
+            }
+            (Outcome::Kept, None) => write!(f, "{} kept", self.id)?,
+            (Outcome::Adopted(origin), _) => write!(f, "{} adopted from {origin}", self.id)?,
+            (Outcome::Generated, _) => write!(f, "{} generated", self.id)?,
+            (Outcome::Replaced, Some(invalid)) => {
+                write!(f, "{} replaced, was {}", self.id, invalid.name())?;
+            }
+            (Outcome::Replaced, None) => write!(f, "{} replaced, was untrusted", self.id)?,
+            (Outcome::Rejected, invalid) => {
+                let name = invalid.map_or("", Invalid::name);
+                write!(f, "{} rejected, was {name}", self.id)?;
+            }
         }
-        other => other,
+        match self.write {
+            Write::Signed => f.write_str(", signed"),
+            Write::Unneeded | Write::Set => Ok(()),
+        }
+    }
+}
+
+/// Decides about one request. `None` if a new id is needed and there is none to be had; the
+/// request then passes as it is.
+pub fn decide(policy: &Policy, request: &mut impl Request) -> Option<Decision> {
+    let names = &policy.names;
+    let value = request.joined(names.id()).unwrap_or_default();
+    let received = judge(policy, &value);
+    let untrusted = policy.trust != Trust::All && !policy.trust.believes(&request.peer());
+    // A caller's own header of that name would pass for ours.
+    let original = match names.original() {
+        Some(name) if request.has(name) => Original::Remove,
+        _ => Original::Unneeded,
     };
 
-    let serialized = request.headers();
-    let headers = Headers::new(&serialized);
-    let write = if headers
-        .iter()
-        .any(|(name, value)| sigv4::signs(name, value, ID_HEADER.as_bytes()))
-    {
+    let kept_as_it_is = match received {
+        _ if untrusted => None,
+        Received::Good => Some(None),
+        Received::Bad(invalid) if policy.on_invalid == OnInvalid::Keep => Some(Some(invalid)),
+        _ => None,
+    };
+    if let Some(invalid) = kept_as_it_is {
+        return Some(Decision {
+            id: RequestId::received(value),
+            outcome: Outcome::Kept,
+            invalid,
+            untrusted,
+            write: Write::Unneeded,
+            original,
+        });
+    }
+
+    let write = if signs(request, names.id()) {
         Write::Signed
     } else {
         Write::Set
     };
-
-    if let Received::Repeated(id) = received {
-        let origin = Origin::Kept;
-        return Some(Decision { id, origin, write });
-    }
-    let (id, source) = match adopt(headers) {
-        Some((id, source)) => (id, Some(source)),
-        None => (RequestId::v4(request.random()?), None),
+    let (id, outcome, invalid) = match received {
+        Received::Missing | Received::Bad(_) if !untrusted => {
+            choose(policy, request, received, write)?
+        }
+        Received::Repeated(id) if !untrusted => {
+            (RequestId::received(id.to_vec()), Outcome::Kept, None)
+        }
+        Received::Missing => (request.new_id(policy.generate)?, Outcome::Generated, None),
+        _ => (request.new_id(policy.generate)?, Outcome::Replaced, None),
     };
-    let origin = match (received, source) {
-        (Received::Bad(invalid), _) => Origin::Replaced(invalid),
-        (_, Some(source)) => Origin::Adopted(source),
-        (_, None) => Origin::Generated,
-    };
-    Some(Decision { id, origin, write })
+    let original =
+        if outcome == Outcome::Replaced && write == Write::Set && names.original().is_some() {
+            Original::Set(value)
+        } else {
+            original
+        };
+    Some(Decision {
+        id,
+        outcome,
+        invalid,
+        untrusted,
+        write,
+        original,
+    })
 }
 
-enum Received {
+/// The id of a request of a trusted peer that brought none, or a bad one.
+fn choose(
+    policy: &Policy,
+    request: &mut impl Request,
+    received: Received<'_>,
+    write: Write,
+) -> Option<(RequestId, Outcome, Option<Invalid>)> {
+    let invalid = match received {
+        Received::Bad(invalid) => Some(invalid),
+        _ => None,
+    };
+    if invalid.is_some() && policy.on_invalid == OnInvalid::Reject && write == Write::Set {
+        return Some((request.new_id(policy.generate)?, Outcome::Rejected, invalid));
+    }
+    let (id, origin) = match adopt(policy, request.all()) {
+        Some((id, origin)) => (id, Some(origin)),
+        None => (request.new_id(policy.generate)?, None),
+    };
+    let outcome = match (invalid, origin) {
+        (Some(_), _) => Outcome::Replaced,
+        (None, Some(origin)) => Outcome::Adopted(origin),
+        (None, None) => Outcome::Generated,
+    };
+    Some((id, outcome, invalid))
+}
+
+/// Whether the caller has signed the header of the id.
+fn signs(request: &mut impl Request, id: &HeaderName) -> bool {
+    request
+        .all()
+        .iter()
+        .any(|(name, value)| sigv4::signs(name, value, id.as_str().as_bytes()))
+}
+
+/// What came in the header of the id.
+#[derive(Clone, Copy)]
+enum Received<'a> {
     /// No value, or nothing but blanks and commas.
     Missing,
     /// An id as it stands.
-    Good(RequestId),
+    Good,
     /// An id in a value that holds more than the id: its repetitions, blanks, a stray comma.
-    Repeated(RequestId),
+    Repeated(&'a [u8]),
+    /// No good id.
     Bad(Invalid),
 }
 
-fn read(value: Vec<u8>) -> Received {
-    let only = {
-        let mut found = elements(&value);
-        let Some(first) = found.next() else {
-            return Received::Missing;
-        };
-        if !found.all(|other| other == first) {
-            return Received::Bad(Invalid::Duplicate);
-        }
-        first
+fn judge<'a>(policy: &Policy, value: &'a [u8]) -> Received<'a> {
+    let mut found = elements(value);
+    let Some(only) = found.next() else {
+        return Received::Missing;
     };
-    if only.len() == value.len() {
-        RequestId::received(value).map_or_else(Received::Bad, Received::Good)
-    } else {
-        RequestId::received(only.to_vec()).map_or_else(Received::Bad, Received::Repeated)
+    if !found.all(|other| other == only) {
+        return Received::Bad(Invalid::Duplicate);
     }
+    match id::check(policy.accept, policy.max_length, only) {
+        Err(invalid) => Received::Bad(invalid),
+        Ok(()) if only.len() == value.len() => Received::Good,
+        Ok(()) => Received::Repeated(only),
+    }
+}
+
+/// The body of the answer to a rejected request (RFC 9457): which header broke which rule, without
+/// the value. Names of headers and new ids need no escape in JSON.
+#[must_use]
+pub fn problem(policy: &Policy, id: &RequestId, invalid: Invalid) -> String {
+    let header = policy.names.id();
+    let longest = policy.max_length.get();
+    let detail = match (invalid, policy.accept) {
+        (Invalid::TooLong, _) => format!("{header} is longer than {longest} bytes"),
+        (Invalid::Duplicate, _) => format!("{header} came more than once, with different values"),
+        (Invalid::BadByte, Accept::Visible) => {
+            format!("{header} has a byte that is not visible ASCII")
+        }
+        (Invalid::BadByte, _) => {
+            format!("{header} has a byte that is no letter, no digit and none of -._~+/=:@")
+        }
+        (Invalid::NotUuid, _) => format!("{header} is no UUID of the form 8-4-4-4-12"),
+    };
+    format!(
+        r#"{{"type":"about:blank","title":"Bad Request","status":400,"detail":"{detail}","request_id":"{id}"}}"#
+    )
 }

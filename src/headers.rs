@@ -1,5 +1,7 @@
 //! A header map as the host hands it over, read in place.
 
+use crate::header_name::HeaderName;
+
 /// The serialized header map of the Proxy-Wasm ABI, borrowed.
 ///
 /// Layout, all numbers little-endian `u32`: the count of headers, then a name length and a value
@@ -34,6 +36,32 @@ impl<'a> Headers<'a> {
             Some((name, value))
         })
     }
+
+    /// The values of all lines of a header, joined by commas; empty lines say nothing and are left
+    /// out, as Envoy does when it joins. `None` if there is no such header.
+    #[must_use]
+    pub fn joined(self, name: &HeaderName) -> Option<Vec<u8>> {
+        let mut joined: Option<Vec<u8>> = None;
+        for (_, value) in self.iter().filter(|(known, _)| name.is(known)) {
+            let joined = joined.get_or_insert_default();
+            if !joined.is_empty() && !value.is_empty() {
+                joined.push(b',');
+            }
+            joined.extend_from_slice(value);
+        }
+        joined
+    }
+}
+
+/// What rules may ask of the headers of a message.
+pub trait HeaderMap {
+    /// The value of a header; the values of its lines, joined by commas, if there are several.
+    /// `None` if there is no such header.
+    fn joined(&mut self, name: &HeaderName) -> Option<Vec<u8>>;
+    /// Whether there is such a header.
+    fn has(&mut self, name: &HeaderName) -> bool;
+    /// All headers.
+    fn all(&mut self) -> Headers<'_>;
 }
 
 fn take_u32(bytes: &[u8]) -> Option<(usize, &[u8])> {
@@ -89,6 +117,20 @@ mod tests {
         }
         let huge_count = [0xff; 64];
         assert_eq!(Headers::new(&huge_count).iter().count(), 0);
+    }
+
+    #[test]
+    fn lines_of_a_header_are_joined() {
+        let map = b"\x04\0\0\0\
+            \x01\0\0\0\x01\0\0\0\
+            \x01\0\0\0\0\0\0\0\
+            \x01\0\0\0\x01\0\0\0\
+            \x01\0\0\0\x02\0\0\0\
+            a\x001\0a\0\0b\x002\0A\x003\xff\0";
+        let joined = |name| Headers::new(map).joined(&HeaderName::new(name).unwrap());
+        assert_eq!(joined("a").unwrap(), b"1,3\xff");
+        assert_eq!(joined("b").unwrap(), b"2");
+        assert_eq!(joined("c"), None);
     }
 
     #[test]

@@ -1,14 +1,12 @@
-//! What makes an id good, and the forms of a new one.
+//! What a request id is, and what makes one good.
 
 use std::fmt;
 
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
-/// The longest id that is kept or adopted, in bytes.
-pub const MAX_LENGTH: usize = 200;
+use crate::policy::{Accept, MaxLength};
 
-/// A request id that is fit for a header and for a line of a log: 1 to [`MAX_LENGTH`] bytes, all
-/// of them [safe](is_safe).
+/// A request id, as it goes into headers.
 ///
 /// Owns its bytes, so that the response can use what the request decided: a received id in the
 /// very buffer the host filled, any other in place.
@@ -19,22 +17,14 @@ pub struct RequestId(Repr);
 enum Repr {
     Received(Vec<u8>),
     Uuid([u8; 36]),
+    Hex([u8; 32]),
 }
 
 impl RequestId {
-    /// A received value, unchanged.
-    ///
-    /// # Errors
-    /// [`Invalid::TooLong`] or [`Invalid::BadByte`]; an empty value has no good byte either.
-    pub fn received(value: Vec<u8>) -> Result<Self, Invalid> {
-        check(&value)?;
-        Ok(Self(Repr::Received(value)))
-    }
-
-    /// A version 4 UUID, of which 122 bits are `random`.
+    /// A value that came with the request, as it is.
     #[must_use]
-    pub fn v4(random: [u8; 16]) -> Self {
-        Self::uuid(Builder::from_random_bytes(random).into_uuid())
+    pub fn received(value: Vec<u8>) -> Self {
+        Self(Repr::Received(value))
     }
 
     /// A UUID in its canonical form: hyphenated and in lower case.
@@ -45,12 +35,21 @@ impl RequestId {
         Self(Repr::Uuid(text))
     }
 
+    /// 16 bytes as 32 hexadecimal digits in lower case.
+    #[must_use]
+    pub fn hex(bytes: [u8; 16]) -> Self {
+        let mut text = [0; 32];
+        Uuid::from_bytes(bytes).simple().encode_lower(&mut text);
+        Self(Repr::Hex(text))
+    }
+
     /// The id as it goes into a header.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::Received(value) => value,
             Repr::Uuid(text) => text,
+            Repr::Hex(text) => text,
         }
     }
 }
@@ -76,15 +75,17 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// Why a value that came is not believed. Holds nothing of the value, which may be hostile.
+/// Why a value that came is no good id. Holds nothing of the value, which may be hostile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalid {
-    /// Longer than [`MAX_LENGTH`].
+    /// Longer than `incoming.max_length`.
     TooLong,
     /// The header came more than once, with different values.
     Duplicate,
-    /// A byte that is not [safe](is_safe).
+    /// A byte outside the set of `incoming.accept`.
     BadByte,
+    /// Not of the form that `incoming.accept: uuid` asks for.
+    NotUuid,
 }
 
 impl Invalid {
@@ -95,6 +96,7 @@ impl Invalid {
             Self::TooLong => "too_long",
             Self::Duplicate => "duplicate",
             Self::BadByte => "bad_byte",
+            Self::NotUuid => "not_uuid",
         }
     }
 }
@@ -102,14 +104,17 @@ impl Invalid {
 /// Whether `value` may serve as an id as it stands.
 ///
 /// # Errors
-/// The first rule that `value` breaks.
-pub fn check(value: &[u8]) -> Result<(), Invalid> {
-    if value.len() > MAX_LENGTH {
-        Err(Invalid::TooLong)
-    } else if value.is_empty() || !value.iter().copied().all(is_safe) {
-        Err(Invalid::BadByte)
-    } else {
-        Ok(())
+/// The first rule that `value` breaks; an empty one has no good byte either.
+pub fn check(accept: Accept, longest: MaxLength, value: &[u8]) -> Result<(), Invalid> {
+    let all = |is_good: fn(u8) -> bool| !value.is_empty() && value.iter().copied().all(is_good);
+    if value.len() > longest.get() {
+        return Err(Invalid::TooLong);
+    }
+    match accept {
+        Accept::Safe if !all(is_safe) => Err(Invalid::BadByte),
+        Accept::Visible if !all(is_visible) => Err(Invalid::BadByte),
+        Accept::Uuid if !is_uuid_form(value) => Err(Invalid::NotUuid),
+        _ => Ok(()),
     }
 }
 
@@ -125,19 +130,34 @@ pub const fn is_safe(byte: u8) -> bool {
         )
 }
 
-/// The UUID that `value` spells, if it is one of RFC 9562: 8-4-4-4-12 hexadecimal digits in any
-/// case, version 1 to 8, variant `8` to `b`.
+/// Any visible ASCII but a comma, which separates values.
+#[must_use]
+pub const fn is_visible(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b','
+}
+
+/// Whether `value` has the form 8-4-4-4-12 of hexadecimal digits in any case.
+#[must_use]
+pub fn is_uuid_form(value: &[u8]) -> bool {
+    parse_uuid_form(value).is_some()
+}
+
+/// The UUID that `value` spells, if it is one of RFC 9562: of the form 8-4-4-4-12, version 1 to 8,
+/// variant `8` to `b`.
 ///
-/// Stricter than `uuid`'s own parser, which also takes braces, `urn:` and no hyphens. The version
-/// matters: Envoy reads `9`, `a` and `b` in its place as a decision to trace (facts in `README.md`,
-/// "Tracing"), and Kinesis sends ids of that shape with any digit there.
+/// The version matters: Envoy reads `9`, `a` and `b` in its place as a decision to trace, and
+/// Kinesis sends ids of that shape with any digit there.
 #[must_use]
 pub fn rfc9562(value: &[u8]) -> Option<Uuid> {
+    parse_uuid_form(value).filter(|uuid| {
+        uuid.get_variant() == uuid::Variant::RFC4122 && (1..=8).contains(&uuid.get_version_num())
+    })
+}
+
+/// `uuid`'s own parser also takes braces, `urn:` and no hyphens, but none of them in 36 bytes.
+fn parse_uuid_form(value: &[u8]) -> Option<Uuid> {
     let text: &[u8; 36] = value.try_into().ok()?;
-    let uuid = Uuid::try_parse_ascii(text).ok()?;
-    let is_rfc9562 =
-        uuid.get_variant() == uuid::Variant::RFC4122 && (1..=8).contains(&uuid.get_version_num());
-    is_rfc9562.then_some(uuid)
+    Uuid::try_parse_ascii(text).ok()
 }
 
 #[cfg(test)]
@@ -154,24 +174,32 @@ mod tests {
     }
 
     #[test]
-    fn the_length_is_checked_before_the_bytes() {
-        assert_eq!(check(&[b'a'; 200]), Ok(()));
-        assert_eq!(check(&[b'a'; 201]), Err(Invalid::TooLong));
-        assert_eq!(check(&[0xff; 201]), Err(Invalid::TooLong));
-        assert_eq!(check(&[0xff; 200]), Err(Invalid::BadByte));
-        assert_eq!(check(b""), Err(Invalid::BadByte));
+    fn visible_is_ascii_without_blanks_and_comma() {
+        let visible: Vec<u8> = (0..=255).filter(|&byte| is_visible(byte)).collect();
+        let expected: Vec<u8> = (0x21..=0x7e).filter(|&byte| byte != b',').collect();
+        assert_eq!(visible, expected);
     }
 
     #[test]
-    fn a_new_id_is_a_version_4_uuid() {
-        assert_eq!(
-            RequestId::v4([0; 16]).as_bytes(),
-            b"00000000-0000-4000-8000-000000000000"
-        );
-        assert_eq!(
-            RequestId::v4([0xff; 16]).as_bytes(),
-            b"ffffffff-ffff-4fff-bfff-ffffffffffff"
-        );
+    fn the_length_is_checked_before_the_bytes() {
+        let ten = MaxLength::new(10).unwrap();
+        for accept in [Accept::Safe, Accept::Visible] {
+            assert_eq!(check(accept, ten, &[b'a'; 10]), Ok(()));
+            assert_eq!(check(accept, ten, &[b'a'; 11]), Err(Invalid::TooLong));
+            assert_eq!(check(accept, ten, &[0xff; 11]), Err(Invalid::TooLong));
+            assert_eq!(check(accept, ten, &[0xff; 10]), Err(Invalid::BadByte));
+            assert_eq!(check(accept, ten, b""), Err(Invalid::BadByte));
+        }
+        assert_eq!(check(Accept::Uuid, ten, &[b'a'; 11]), Err(Invalid::TooLong));
+        assert_eq!(check(Accept::Uuid, ten, &[0xff; 10]), Err(Invalid::NotUuid));
+        assert_eq!(check(Accept::Uuid, ten, b""), Err(Invalid::NotUuid));
+    }
+
+    #[test]
+    fn hex_is_32_digits() {
+        let bytes = std::array::from_fn(|at| u8::try_from(at * 17).unwrap());
+        let id = RequestId::hex(bytes);
+        assert_eq!(id.as_bytes(), b"00112233445566778899aabbccddeeff");
     }
 
     #[test]
@@ -180,11 +208,13 @@ mod tests {
             let mut text = *b"01234567-89ab-4def-8123-456789ABCDEF";
             text[14] = *version;
             assert_eq!(rfc9562(&text).is_some(), (b'1'..=b'8').contains(version));
+            assert!(is_uuid_form(&text));
         }
         for variant in b"0123456789abcdefAB" {
             let mut text = *b"01234567-89ab-4def-8123-456789ABCDEF";
             text[19] = *variant;
             assert_eq!(rfc9562(&text).is_some(), b"89abAB".contains(variant));
+            assert!(is_uuid_form(&text));
         }
         for other in [
             &b"0123456789ab4def8123456789abcdef"[..],
@@ -196,6 +226,7 @@ mod tests {
             b"",
         ] {
             assert_eq!(rfc9562(other), None, "{}", other.escape_ascii());
+            assert!(!is_uuid_form(other), "{}", other.escape_ascii());
         }
     }
 }

@@ -42,6 +42,24 @@ unsafe extern "C" {
         value: *const u8,
         value_length: usize,
     ) -> u32;
+    fn proxy_remove_header_map_value(map: Map, name: *const u8, name_length: usize) -> u32;
+    fn proxy_get_property(
+        path: *const u8,
+        path_length: usize,
+        value: *mut *mut u8,
+        value_length: *mut usize,
+    ) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_length: usize,
+        body: *const u8,
+        body_length: usize,
+        headers: *const u8,
+        headers_length: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
 }
@@ -74,6 +92,61 @@ pub fn set_header(map: Map, name: &str, value: &[u8]) -> Result<(), Refused> {
     ok(unsafe {
         proxy_replace_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len())
     })
+}
+
+/// Removes all lines of a header.
+///
+/// # Errors
+/// The host's status; the header is as it was.
+pub fn remove_header(map: Map, name: &str) -> Result<(), Refused> {
+    // SAFETY: `name` is readable for its length during the call.
+    ok(unsafe { proxy_remove_header_map_value(map, name.as_ptr(), name.len()) })
+}
+
+/// The address and port of the peer, if the host has them.
+pub fn peer() -> Option<Vec<u8>> {
+    const PATH: &[u8] = b"source\0address";
+    returned(|data, length| {
+        // SAFETY: `PATH` is readable for its length; `data` and `length` are valid for writes.
+        unsafe { proxy_get_property(PATH.as_ptr(), PATH.len(), data, length) }
+    })
+}
+
+/// Answers the request at hand; it goes no further. Legal in the request callback.
+///
+/// `headers` are serialized as [`crate::headers::Headers`] reads them. `details` is what the access
+/// log shows as `%RESPONSE_CODE_DETAILS%`.
+///
+/// # Errors
+/// The host's status; the request goes on.
+pub fn respond(
+    status: u32,
+    grpc_status: i32,
+    details: &str,
+    headers: &[u8],
+    body: &str,
+) -> Result<(), Refused> {
+    // SAFETY: all slices are readable for their lengths during the call; the host copies them.
+    ok(unsafe {
+        proxy_send_local_response(
+            status,
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            grpc_status,
+        )
+    })
+}
+
+/// Milliseconds since 1970, by the host's clock.
+pub fn now() -> Option<u64> {
+    let mut nanoseconds = 0_u64;
+    // SAFETY: `nanoseconds` is valid for the write.
+    ok(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) }).ok()?;
+    nanoseconds.checked_div(1_000_000)
 }
 
 /// The level of the host's log for this module, of which an administrator may change.

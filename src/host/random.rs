@@ -9,14 +9,16 @@ pub struct Random {
     used: usize,
 }
 
-impl Random {
-    pub const fn new() -> Self {
+impl Default for Random {
+    fn default() -> Self {
         Self {
             block: [0; BLOCK],
             used: BLOCK,
         }
     }
+}
 
+impl Random {
     /// The next bytes, each handed out once. `None` if the host has none.
     pub fn next<const N: usize>(&mut self) -> Option<[u8; N]> {
         if self.block.len().saturating_sub(self.used) < N {

@@ -10,6 +10,9 @@ use proxy_wasm::types::{ContextType, LogLevel};
 use super::abi;
 use super::random::Random;
 use super::stream::Stream;
+use crate::config;
+use crate::generate::Generator;
+use crate::policy::Policy;
 
 /// How often the log level in force is read. An administrator may change it at any time
 /// (`/logging?wasm=debug`), and asking the host for each request would cost each request.
@@ -17,12 +20,21 @@ const TICK_MILLISECONDS: u32 = 1000;
 
 pub fn create(_context_id: u32) -> Box<dyn RootContext> {
     Box::new(Root {
-        random: Rc::new(RefCell::new(Random::new())),
+        policy: Rc::default(),
+        ids: Rc::default(),
     })
 }
 
+/// Where new ids come from: one for all streams of the plugin in this VM.
+#[derive(Default)]
+pub struct Ids {
+    pub random: Random,
+    pub generator: Generator,
+}
+
 struct Root {
-    random: Rc<RefCell<Random>>,
+    policy: Rc<Policy>,
+    ids: Rc<RefCell<Ids>>,
 }
 
 impl Context for Root {}
@@ -40,24 +52,29 @@ impl RootContext for Root {
 
     fn on_configure(&mut self, configuration_size: usize) -> bool {
         follow_log_level();
-        let configuration = match configuration_size {
+        let text = match configuration_size {
             0 => Vec::new(),
             _ => self.get_plugin_configuration().unwrap_or_default(),
         };
-        // The keys of the configuration have their place here, between its bytes and a policy.
-        if !matches!(configuration.trim_ascii(), b"" | b"{}") {
-            error!(
-                "configuration: {} bytes found, but this version has no keys; leave it empty or use {{}}",
-                configuration.len()
-            );
-            return false;
+        let accepted = match config::parse(&text) {
+            Ok(accepted) => accepted,
+            Err(problems) => {
+                for problem in problems {
+                    error!("configuration refused: {problem}");
+                }
+                return false;
+            }
+        };
+        for warning in accepted.policy.warnings() {
+            warn!("{warning}");
         }
         if abi::set_tick_period(TICK_MILLISECONDS).is_err() {
             warn!(
                 "this host has no timers: a changed log level is noticed only with a new configuration"
             );
         }
-        info!("configured with the defaults");
+        info!("configured: {}", accepted.effective);
+        self.policy = Rc::new(accepted.policy);
         true
     }
 
@@ -70,7 +87,8 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(Rc::clone(&self.random))))
+        let (policy, ids) = (Rc::clone(&self.policy), Rc::clone(&self.ids));
+        Some(Box::new(Stream::new(policy, ids)))
     }
 }
 

@@ -7,50 +7,107 @@ use log::{debug, error};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use super::abi::{self, Map};
-use super::random::Random;
-use crate::decide::{Request, Write, decide};
-use crate::headers::Headers;
+use super::abi::{self, Map, Refused};
+use super::root::Ids;
+use crate::aws;
+use crate::decide::{Decision, Original, Outcome, Request, Write, decide, problem};
+use crate::header_name::HeaderName;
+use crate::headers::{HeaderMap, Headers};
 use crate::id::RequestId;
+use crate::policy::{Form, Policy};
 use crate::respond::respond;
-use crate::{ID_HEADER, aws};
 
 /// What has to be remembered of a request: in the response phase the host shows nothing of it.
 pub struct Stream {
-    random: Rc<RefCell<Random>>,
+    policy: Rc<Policy>,
+    ids: Rc<RefCell<Ids>>,
     id: Option<RequestId>,
 }
 
 impl Stream {
-    pub fn new(random: Rc<RefCell<Random>>) -> Self {
-        Self { random, id: None }
+    pub fn new(policy: Rc<Policy>, ids: Rc<RefCell<Ids>>) -> Self {
+        Self {
+            policy,
+            ids,
+            id: None,
+        }
+    }
+
+    /// Sets what was decided on the request, and says whether it goes on.
+    fn apply(&self, decision: &Decision) -> Action {
+        let names = &self.policy.names;
+        if decision.write == Write::Set {
+            set(Map::Request, names.id().as_str(), decision.id.as_bytes());
+        }
+        match (names.original(), &decision.original) {
+            (Some(name), Original::Set(value)) => set(Map::Request, name.as_str(), value),
+            (Some(name), Original::Remove) => {
+                log_refusal(
+                    name.as_str(),
+                    abi::remove_header(Map::Request, name.as_str()),
+                );
+            }
+            _ => {}
+        }
+        match (&decision.outcome, decision.invalid) {
+            (Outcome::Rejected, Some(invalid)) => {
+                let body = problem(&self.policy, &decision.id, invalid);
+                const BAD_REQUEST: u32 = 400;
+                const INVALID_ARGUMENT: i32 = 3; // what a gRPC client gets in its place
+                let answer = abi::respond(
+                    BAD_REQUEST,
+                    INVALID_ARGUMENT,
+                    "request_id_rejected",
+                    PROBLEM_HEADERS,
+                    &body,
+                );
+                match answer {
+                    Ok(()) => Action::Pause,
+                    Err(Refused(status)) => {
+                        error!("the host refused to answer 400: status {status}");
+                        Action::Continue
+                    }
+                }
+            }
+            _ => Action::Continue,
+        }
     }
 }
+
+/// `content-type: application/problem+json`, serialized.
+const PROBLEM_HEADERS: &[u8] = b"\x01\0\0\0\x0c\0\0\0\x18\0\0\0\
+    content-type\0application/problem+json\0";
 
 impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        let Some(decision) = decide(&mut HostRequest(&self.random)) else {
-            error!("no random bytes from the host: this request has no id");
+        let mut request = HostRequest {
+            map: HostMap::new(Map::Request),
+            ids: &self.ids,
+        };
+        let Some(decision) = decide(&self.policy, &mut request) else {
+            error!("no random bytes or no time from the host: this request gets no id");
             return Action::Continue;
         };
-        debug!("{} {}", decision.id, decision.origin);
-        if decision.write == Write::Set {
-            set(Map::Request, ID_HEADER, decision.id.as_bytes());
-        }
+        debug!("{decision}");
+        let action = self.apply(&decision);
         self.id = Some(decision.id);
-        Action::Continue
+        action
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         let Some(id) = &self.id else {
             return Action::Continue;
         };
-        let serialized = abi::headers(Map::Response);
-        let response = respond(id, Headers::new(&serialized));
+        let mut map = HostMap::new(Map::Response);
+        let response = respond(&self.policy, id, &mut map);
         if response.set_id {
-            set(Map::Response, ID_HEADER, id.as_bytes());
+            set(
+                Map::Response,
+                self.policy.names.id().as_str(),
+                id.as_bytes(),
+            );
         }
         if let Some(aws_id) = response.aws_id {
             set(Map::Response, aws::CANONICAL, aws_id);
@@ -60,24 +117,79 @@ impl HttpContext for Stream {
 }
 
 fn set(map: Map, name: &str, value: &[u8]) {
-    if let Err(abi::Refused(status)) = abi::set_header(map, name, value) {
-        error!("the host refused to set {name}: status {status}");
+    log_refusal(name, abi::set_header(map, name, value));
+}
+
+fn log_refusal(name: &str, done: Result<(), Refused>) {
+    if let Err(Refused(status)) = done {
+        error!("the host refused to change {name}: status {status}");
+    }
+}
+
+/// A header map of the host, read when it is first asked for.
+struct HostMap {
+    map: Map,
+    serialized: Option<Vec<u8>>,
+}
+
+impl HostMap {
+    const fn new(map: Map) -> Self {
+        Self {
+            map,
+            serialized: None,
+        }
+    }
+}
+
+impl HeaderMap for HostMap {
+    fn joined(&mut self, name: &HeaderName) -> Option<Vec<u8>> {
+        // Of a repeated header the host call returns the first line alone. Envoy joins the lines of
+        // this one before.
+        if *name == HeaderName::default() {
+            abi::header(self.map, name.as_str())
+        } else {
+            self.all().joined(name)
+        }
+    }
+
+    fn has(&mut self, name: &HeaderName) -> bool {
+        abi::header(self.map, name.as_str()).is_some()
+    }
+
+    fn all(&mut self) -> Headers<'_> {
+        let map = self.map;
+        Headers::new(self.serialized.get_or_insert_with(|| abi::headers(map)))
     }
 }
 
 /// The request that the host has at hand.
-struct HostRequest<'a>(&'a RefCell<Random>);
+struct HostRequest<'a> {
+    map: HostMap,
+    ids: &'a RefCell<Ids>,
+}
+
+impl HeaderMap for HostRequest<'_> {
+    fn joined(&mut self, name: &HeaderName) -> Option<Vec<u8>> {
+        self.map.joined(name)
+    }
+
+    fn has(&mut self, name: &HeaderName) -> bool {
+        self.map.has(name)
+    }
+
+    fn all(&mut self) -> Headers<'_> {
+        self.map.all()
+    }
+}
 
 impl Request for HostRequest<'_> {
-    fn id(&mut self) -> Option<Vec<u8>> {
-        abi::header(Map::Request, ID_HEADER)
+    fn peer(&mut self) -> Vec<u8> {
+        abi::peer().unwrap_or_default()
     }
 
-    fn headers(&mut self) -> Vec<u8> {
-        abi::headers(Map::Request)
-    }
-
-    fn random(&mut self) -> Option<[u8; 16]> {
-        self.0.try_borrow_mut().ok()?.next()
+    fn new_id(&mut self, form: Form) -> Option<RequestId> {
+        let mut ids = self.ids.try_borrow_mut().ok()?;
+        let random = ids.random.next()?;
+        ids.generator.next(form, random, abi::now)
     }
 }

@@ -1,0 +1,104 @@
+//! JSON as it was written: numbers as text, members in order, repeated keys not hidden by a map.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use hifijson::token::Lex;
+use hifijson::{SliceLexer, value};
+
+use super::problem::Problem;
+
+/// Objects and lists in each other, at the most. The configuration has three.
+const DEPTH: usize = 16;
+
+/// A value. Displays on one line and not at length.
+pub struct Json<'a>(value::Value<&'a str, Cow<'a, str>>);
+
+impl<'a> Json<'a> {
+    /// # Errors
+    /// Where the text stops being JSON; for bytes of a protobuf message, what to do instead.
+    pub fn parse(text: &'a [u8]) -> Result<Self, Problem> {
+        let mut lexer = SliceLexer::new(text);
+        let parsed = lexer.exactly_one(Lex::ws_peek, |next, lexer| {
+            value::parse_bounded(DEPTH, next, lexer)
+        });
+        parsed.map(Self).map_err(|error| {
+            // No JSON has a control byte besides white space; every protobuf `Struct` has.
+            let is_binary = text
+                .iter()
+                .any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace());
+            if is_binary {
+                return Problem::of_text(
+                    "found bytes of a protobuf message; allowed: JSON text, as a \
+                     google.protobuf.StringValue (a Struct reaches the filter as such bytes)"
+                        .into(),
+                );
+            }
+            let read = text.len().saturating_sub(lexer.as_slice().len());
+            let before = text.get(..read).unwrap_or_default();
+            let line = before.split(|&byte| byte == b'\n');
+            let column = line.clone().next_back().map_or(0, <[u8]>::len);
+            Problem::of_text(format!(
+                "no JSON: {error} at line {}, column {}",
+                line.count(),
+                column.saturating_add(1)
+            ))
+        })
+    }
+
+    pub fn is_null(&self) -> bool {
+        matches!(self.0, value::Value::Null)
+    }
+
+    pub fn boolean(&self) -> Option<bool> {
+        match self.0 {
+            value::Value::Bool(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// A whole number, with or without a fraction of zeros: control planes print as they like.
+    pub fn whole(&self) -> Option<u16> {
+        let value::Value::Number((number, _)) = self.0 else {
+            return None;
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let is_whole = fraction.bytes().all(|digit| digit == b'0');
+        whole.parse().ok().filter(|_| is_whole)
+    }
+
+    pub fn text(&self) -> Option<&str> {
+        match &self.0 {
+            value::Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn items(self) -> Result<Vec<Self>, Self> {
+        match self.0 {
+            value::Value::Array(items) => Ok(items.into_iter().map(Self).collect()),
+            other => Err(Self(other)),
+        }
+    }
+
+    pub fn members(self) -> Result<Vec<(Cow<'a, str>, Self)>, Self> {
+        match self.0 {
+            value::Value::Object(members) => Ok(members
+                .into_iter()
+                .map(|(key, value)| (key, Self(value)))
+                .collect()),
+            other => Err(Self(other)),
+        }
+    }
+}
+
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 80;
+        let text = self.0.to_string();
+        match text.char_indices().nth(LONGEST) {
+            Some((end, _)) => write!(f, "{}…", text.get(..end).unwrap_or_default()),
+            None => f.write_str(&text),
+        }
+    }
+}

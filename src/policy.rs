@@ -1,0 +1,270 @@
+//! The checked configuration: what a decision goes by. It holds no contradiction.
+
+use crate::header_name::HeaderName;
+use crate::trust::Trust;
+
+/// All rules that a configuration chooses. [`Default`] is the recommended one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The headers that are read and written.
+    pub names: Names,
+    /// Whose ids are believed.
+    pub trust: Trust,
+    /// Which ids are kept.
+    pub accept: Accept,
+    /// The longest id that is kept or adopted.
+    pub max_length: MaxLength,
+    /// What becomes of one that is not.
+    pub on_invalid: OnInvalid,
+    /// What an adopted id becomes that is no UUID.
+    pub non_uuid: NonUuid,
+    /// The form of a new id.
+    pub generate: Form,
+    /// The id in the response.
+    pub echo: Echo,
+    /// Whether the AWS id of a response gets its one name.
+    pub normalize_aws: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            names: Names::default(),
+            trust: Trust::All,
+            accept: Accept::Safe,
+            max_length: MaxLength::default(),
+            on_invalid: OnInvalid::Replace,
+            non_uuid: NonUuid::Derive,
+            generate: Form::Uuid4,
+            echo: Echo::Overwrite,
+            normalize_aws: true,
+        }
+    }
+}
+
+impl Policy {
+    /// What a user of this policy should know, a line each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.generate == Form::Uuid7 {
+            // Envoy samples by the first eight digits, modulo 10000: here, by 65.5 seconds of time.
+            warnings.push(
+                "generate: a uuid7 begins with the time, and Envoy samples traces by the beginning of \
+                 the id: of all requests or of none, for days on end; with proportional sampling \
+                 use uuid4"
+                    .into(),
+            );
+        }
+        let new_length = match self.generate {
+            Form::Uuid4 | Form::Uuid7 => 36,
+            Form::Hex32 => 32,
+        };
+        if new_length > self.max_length.get() {
+            warnings.push(format!(
+                "incoming.max_length: {} is less than the {new_length} bytes of a new id; a second \
+                 such filter on the way replaces it",
+                self.max_length.get()
+            ));
+        } else if self.accept == Accept::Uuid && self.generate == Form::Hex32 {
+            warnings.push(
+                "generate: hex32 is no UUID; a second such filter on the way, with incoming.accept \
+                 uuid, replaces it"
+                    .into(),
+            );
+        }
+        warnings
+    }
+}
+
+/// The names of headers, of which none but the first is the id's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    id: HeaderName,
+    original: Option<HeaderName>,
+    sources: Vec<Source>,
+}
+
+/// A name that the id's header has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clash {
+    /// The header for the replaced id.
+    Original,
+    /// The source at this place of the list.
+    Source(usize),
+}
+
+impl Names {
+    /// # Errors
+    /// All names that are the id's.
+    pub fn new(
+        id: HeaderName,
+        original: Option<HeaderName>,
+        sources: Vec<Source>,
+    ) -> Result<Self, Vec<Clash>> {
+        let mut clashes = Vec::new();
+        if original.as_ref() == Some(&id) {
+            clashes.push(Clash::Original);
+        }
+        for (place, source) in sources.iter().enumerate() {
+            if source.header() == Some(id.as_str()) {
+                clashes.push(Clash::Source(place));
+            }
+        }
+        if clashes.is_empty() {
+            Ok(Self {
+                id,
+                original,
+                sources,
+            })
+        } else {
+            Err(clashes)
+        }
+    }
+
+    /// The header that carries the id.
+    #[must_use]
+    pub fn id(&self) -> &HeaderName {
+        &self.id
+    }
+
+    /// The header that carries a replaced id upstream.
+    #[must_use]
+    pub fn original(&self) -> Option<&HeaderName> {
+        self.original.as_ref()
+    }
+
+    /// Where an id is taken from when none came, best first.
+    #[must_use]
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            id: HeaderName::default(),
+            original: None,
+            sources: vec![Source::Aws],
+        }
+    }
+}
+
+/// Where an id is taken from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The request-id headers of AWS, [`crate::aws::REQUEST_NAMES`].
+    Aws,
+    /// The `Root` field of `x-amzn-trace-id`.
+    TraceRoot,
+    /// The trace-id of `traceparent`.
+    Traceparent,
+    /// The value of a header.
+    Header(HeaderName),
+}
+
+impl Source {
+    /// The header that `name` stands for.
+    #[must_use]
+    pub fn of(name: HeaderName) -> Self {
+        match name.as_str() {
+            "x-amzn-trace-id" => Self::TraceRoot,
+            "traceparent" => Self::Traceparent,
+            _ => Self::Header(name),
+        }
+    }
+
+    /// The one header it reads, if it is one.
+    #[must_use]
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Aws => None,
+            Self::TraceRoot => Some("x-amzn-trace-id"),
+            Self::Traceparent => Some("traceparent"),
+            Self::Header(name) => Some(name.as_str()),
+        }
+    }
+}
+
+/// Which ids are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// Of [`crate::id::is_safe`] bytes.
+    Safe,
+    /// Of the form 8-4-4-4-12, any version, any case.
+    Uuid,
+    /// Of any visible ASCII but a comma.
+    Visible,
+}
+
+/// What becomes of an id that is not good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInvalid {
+    /// Another one takes its place.
+    Replace,
+    /// The request is refused.
+    Reject,
+    /// It is kept and only counted: a dry run.
+    Keep,
+}
+
+/// What an adopted id becomes that is no RFC 9562 UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NonUuid {
+    /// A version 5 UUID of it.
+    Derive,
+    /// Nothing else.
+    Verbatim,
+    /// Nothing: it is not adopted.
+    Skip,
+}
+
+/// The form of a new id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A random UUID.
+    Uuid4,
+    /// A UUID that sorts by time.
+    Uuid7,
+    /// 32 hexadecimal digits, all random.
+    Hex32,
+}
+
+/// The id in the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// Replaces whatever the upstream sent.
+    Overwrite,
+    /// Is added where the upstream sent none.
+    IfAbsent,
+    /// Is not added.
+    Never,
+}
+
+/// A length in bytes, from 1 to 1024.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxLength(u16);
+
+impl MaxLength {
+    /// The smallest and the largest.
+    pub const RANGE: std::ops::RangeInclusive<u16> = 1..=1024;
+
+    /// `length`, if it is in [`Self::RANGE`].
+    #[must_use]
+    pub fn new(length: u16) -> Option<Self> {
+        Self::RANGE.contains(&length).then_some(Self(length))
+    }
+
+    /// In bytes.
+    #[must_use]
+    pub fn get(self) -> usize {
+        self.0.into()
+    }
+}
+
+impl Default for MaxLength {
+    fn default() -> Self {
+        Self(200)
+    }
+}
