@@ -63,9 +63,14 @@ impl PartialEq for RequestId {
 
 impl Eq for RequestId {}
 
+/// A good id as it is; the bytes of another one, which a dry run keeps, escaped.
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.as_bytes().escape_ascii(), f)
+        let bytes = self.as_bytes();
+        match std::str::from_utf8(bytes) {
+            Ok(text) if bytes.iter().copied().all(is_visible) => f.write_str(text),
+            _ => fmt::Display::fmt(&bytes.escape_ascii(), f),
+        }
     }
 }
 

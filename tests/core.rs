@@ -1,31 +1,52 @@
 //! The table of cases on the pure core, and what the table itself rests on.
 
 mod cases;
+mod map;
 
 use std::process::Command;
 
-use cases::{Case, Id, Line};
-use request_id_filter::decide::{Decision, Origin, Request, Write, decide};
-use request_id_filter::headers::Headers;
+use cases::{Case, Echo, Id, Line};
+use map::serialized;
+use request_id_filter::config;
+use request_id_filter::decide::{Decision, Original, Outcome, Request, Write, decide, problem};
+use request_id_filter::generate::Generator;
+use request_id_filter::header_name::HeaderName;
+use request_id_filter::headers::{HeaderMap, Headers, trim};
 use request_id_filter::id::RequestId;
+use request_id_filter::policy::{Form, Policy};
 use request_id_filter::respond::respond;
 
-const RANDOM: [u8; 16] = [0x5a; 16];
-
-/// A request as Envoy shows it to the filter.
+/// Headers as Envoy shows them to the filter.
 struct AsEnvoy {
-    lines: Vec<Line>,
+    serialized: Vec<u8>,
+    peer: &'static str,
     random: Option<[u8; 16]>,
 }
 
 impl AsEnvoy {
-    fn new(case: &Case) -> Self {
-        let mut lines = vec![(":path", case.path.into())];
-        lines.extend(as_envoy(&case.request));
+    fn new(lines: &[Line]) -> Self {
         Self {
-            lines,
-            random: Some(RANDOM),
+            serialized: serialized(&as_envoy(lines)),
+            peer: "127.0.0.1:4711",
+            random: Some([0x5a; 16]),
         }
+    }
+
+    fn request(case: &Case) -> Self {
+        let mut lines = vec![(":path", case.path.into())];
+        lines.extend(case.request.clone());
+        let mut request = Self::new(&lines);
+        // Envoy takes the peer's address from here, with port 0.
+        if let Some((_, peer)) = lines.iter().find(|(name, _)| *name == "x-forwarded-for") {
+            let peer = String::from_utf8(peer.clone()).expect("an address");
+            let with_port = if peer.contains(':') {
+                format!("[{peer}]:0")
+            } else {
+                format!("{peer}:0")
+            };
+            request.peer = with_port.leak();
+        }
+        request
     }
 }
 
@@ -35,11 +56,11 @@ impl AsEnvoy {
 fn as_envoy(lines: &[Line]) -> Vec<Line> {
     let mut seen: Vec<Line> = Vec::new();
     for (name, value) in lines {
-        let value = request_id_filter::headers::trim(value);
-        let is_id = name.eq_ignore_ascii_case("x-request-id");
+        let value = trim(value);
+        let is_inline = name.eq_ignore_ascii_case("x-request-id");
         match seen
             .iter_mut()
-            .find(|(seen, _)| is_id && seen.eq_ignore_ascii_case(name))
+            .find(|(seen, _)| is_inline && seen.eq_ignore_ascii_case(name))
         {
             None => seen.push((name, value.to_vec())),
             Some((_, joined)) if joined.is_empty() => *joined = value.to_vec(),
@@ -53,34 +74,38 @@ fn as_envoy(lines: &[Line]) -> Vec<Line> {
     seen
 }
 
-fn serialized(lines: &[Line]) -> Vec<u8> {
-    let number = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
-    let mut map = number(lines.len()).to_vec();
-    for (name, value) in lines {
-        map.extend(number(name.len()));
-        map.extend(number(value.len()));
+impl HeaderMap for AsEnvoy {
+    fn joined(&mut self, name: &HeaderName) -> Option<Vec<u8>> {
+        self.all().joined(name)
     }
-    for (name, value) in lines {
-        map.extend([name.to_lowercase().as_bytes(), b"\0", value, b"\0"].concat());
+
+    fn has(&mut self, name: &HeaderName) -> bool {
+        self.all().joined(name).is_some()
     }
-    map
+
+    fn all(&mut self) -> Headers<'_> {
+        Headers::new(&self.serialized)
+    }
 }
 
 impl Request for AsEnvoy {
-    fn id(&mut self) -> Option<Vec<u8>> {
-        let line = self
-            .lines
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("x-request-id"));
-        line.map(|(_, value)| value.clone())
+    fn peer(&mut self) -> Vec<u8> {
+        self.peer.into()
     }
 
-    fn headers(&mut self) -> Vec<u8> {
-        serialized(&self.lines)
+    fn new_id(&mut self, form: Form) -> Option<RequestId> {
+        new_id(form, self.random?)
     }
+}
 
-    fn random(&mut self) -> Option<[u8; 16]> {
-        self.random.take()
+fn new_id(form: Form, random: [u8; 16]) -> Option<RequestId> {
+    Generator::default().next(form, random, || Some(1_795_000_000_000))
+}
+
+fn policy(case: &Case) -> Policy {
+    match config::parse(case.config.as_bytes()) {
+        Ok(accepted) => accepted.policy,
+        Err(problems) => panic!("{}: {problems:?}", case.name),
     }
 }
 
@@ -88,38 +113,86 @@ impl Request for AsEnvoy {
 fn the_core_decides_as_the_table_says() {
     let cases = cases::all();
     for case in &cases {
-        let decision = decide(&mut AsEnvoy::new(case)).expect("a decision");
-        let id = match &case.id {
-            Id::Is(id) => id.clone(),
-            Id::New => RequestId::v4(RANDOM).as_bytes().to_vec(),
-        };
-        let write = match (case.signed, case.written) {
-            (true, _) => Write::Signed,
-            (false, true) => Write::Set,
-            (false, false) => Write::Unneeded,
-        };
-        let name = case.name;
-        assert_eq!(
-            decision.id.to_string(),
-            id.escape_ascii().to_string(),
-            "{name}"
-        );
-        assert_eq!(decision.origin.to_string(), case.origin, "{name}");
-        assert_eq!(decision.write, write, "{name}");
-
-        let map = serialized(&as_envoy(&case.upstream));
-        let response = respond(&decision.id, Headers::new(&map));
-        assert_eq!(response.aws_id, case.aws_id, "{name}");
-        let theirs = as_envoy(&case.upstream)
-            .into_iter()
-            .find(|(name, _)| *name == "x-request-id");
-        assert_eq!(
-            response.set_id,
-            theirs.is_none_or(|(_, theirs)| theirs != id),
-            "{name}"
-        );
+        check_request(case);
+        check_response(case);
     }
     println!("{} cases", cases.len());
+}
+
+fn check_request(case: &Case) {
+    let name = case.name;
+    let policy = policy(case);
+    let decision = decide(&policy, &mut AsEnvoy::request(case)).expect("a decision");
+    let Decision {
+        id,
+        outcome,
+        invalid,
+        write,
+        original,
+        ..
+    } = &decision;
+    assert_eq!(id.to_string(), expected_id(case).to_string(), "{name}");
+    assert_eq!(
+        decision.to_string(),
+        case.log.replace("{}", &id.to_string()),
+        "{name}"
+    );
+    let expected = match (case.signed, case.written) {
+        (true, _) => Write::Signed,
+        (false, true) => Write::Set,
+        (false, false) => Write::Unneeded,
+    };
+    assert_eq!(*write, expected, "{name}");
+
+    let came = case
+        .request
+        .iter()
+        .any(|(header, _)| *header == cases::ORIGINAL);
+    let expected = match (&case.original, came) {
+        (Some(value), _) => Original::Set(value.clone()),
+        (None, true) => Original::Remove,
+        (None, false) => Original::Unneeded,
+    };
+    assert_eq!(*original, expected, "{name}");
+
+    assert_eq!(
+        *outcome == Outcome::Rejected,
+        case.rejected.is_some(),
+        "{name}"
+    );
+    if let Some(detail) = case.rejected {
+        let body = problem(&policy, id, invalid.expect("a reason"));
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(body["detail"], detail, "{name}");
+    }
+}
+
+fn check_response(case: &Case) {
+    let name = case.name;
+    let id = expected_id(case);
+    let mut upstream = AsEnvoy::new(&case.upstream);
+    let theirs = upstream.joined(&HeaderName::new(case.header).expect("a name"));
+    let lines = upstream
+        .all()
+        .iter()
+        .filter(|(name, _)| *name == case.header.as_bytes())
+        .count();
+    let policy = policy(case);
+    let response = respond(&policy, &id, &mut upstream);
+    assert_eq!(response.aws_id, case.aws_id, "{name}");
+    // A write may be left out where it would change nothing.
+    let may_be_left_out = lines == 1 && theirs.as_deref() == Some(id.as_bytes());
+    match case.echo {
+        Echo::Id => assert!(response.set_id || may_be_left_out, "{name}"),
+        Echo::Theirs => assert!(!response.set_id, "{name}"),
+    }
+}
+
+fn expected_id(case: &Case) -> RequestId {
+    match &case.id {
+        Id::Is(id) => RequestId::received(id.clone()),
+        Id::New(form) => new_id(*form, [0x5a; 16]).expect("an id"),
+    }
 }
 
 #[test]
@@ -134,22 +207,21 @@ fn the_names_of_cases_are_their_own() {
 /// The design promises that anyone can recompute a derived id with stock tools.
 #[test]
 fn python_derives_the_same_ids() {
-    let derived = cases::all()
-        .into_iter()
-        .filter_map(|case| match (&case.id, &case.request[..]) {
-            (Id::Is(id), [(_, value)])
-                if case.origin.starts_with("adopted") && id.get(14) == Some(&b'5') =>
-            {
-                Some((
-                    String::from_utf8(value.clone()).ok()?.trim().to_owned(),
-                    id.clone(),
-                ))
-            }
-            _ => None,
-        });
-    let (values, ids): (Vec<_>, Vec<_>) = derived
-        .filter(|(value, id)| !value.eq_ignore_ascii_case(&String::from_utf8_lossy(id)))
-        .unzip();
+    let mut values = Vec::new();
+    let mut ids = Vec::new();
+    for case in cases::all() {
+        let (Id::Is(id), [(_, value)]) = (&case.id, &case.request[..]) else {
+            continue;
+        };
+        let value = value.trim_ascii();
+        let derived =
+            case.log.contains("adopted") && id[14] == b'5' && !value.eq_ignore_ascii_case(id);
+        // What is derived of a trace header is a part of it.
+        if derived && !value.contains(&b'=') {
+            values.push(String::from_utf8(value.to_vec()).expect("text"));
+            ids.push(String::from_utf8(id.clone()).expect("text"));
+        }
+    }
     assert!(ids.len() >= 6, "{values:?}");
     let python = Command::new("python3")
         .arg("-c")
@@ -157,7 +229,6 @@ fn python_derives_the_same_ids() {
         .args(&values)
         .output()
         .expect("python3 is missing: install it (Debian: apt-get install python3)");
-    let ids: Vec<_> = ids.iter().map(|id| String::from_utf8_lossy(id)).collect();
     assert_eq!(
         String::from_utf8_lossy(&python.stdout)
             .lines()
@@ -168,47 +239,45 @@ fn python_derives_the_same_ids() {
 
 #[test]
 fn without_randomness_an_id_that_came_still_serves() {
-    let decide_without = |lines: Vec<Line>| {
-        decide(&mut AsEnvoy {
-            lines,
-            random: None,
-        })
+    let decide_without = |lines: &[Line]| {
+        let mut request = AsEnvoy::new(lines);
+        request.random = None;
+        decide(&Policy::default(), &mut request).map(|decision| decision.outcome)
     };
-    assert_eq!(decide_without(vec![]), None);
+    assert_eq!(decide_without(&[]), None);
+    assert_eq!(decide_without(&[("x-request-id", b"a b".to_vec())]), None);
     assert_eq!(
-        decide_without(vec![("x-request-id", b"a b".to_vec())]),
-        None
+        decide_without(&[("x-request-id", b"mine".to_vec())]),
+        Some(Outcome::Kept)
     );
-    let kept = decide_without(vec![("x-request-id", b"mine".to_vec())]);
-    assert!(matches!(
-        kept,
-        Some(Decision {
-            origin: Origin::Kept,
-            ..
-        })
-    ));
-    let adopted = decide_without(vec![("x-amzn-requestid", b"theirs".to_vec())]);
-    assert!(matches!(
-        adopted,
-        Some(Decision {
-            origin: Origin::Adopted(_),
-            ..
-        })
-    ));
+    let adopted = decide_without(&[("x-amzn-requestid", b"theirs".to_vec())]);
+    assert!(matches!(adopted, Some(Outcome::Adopted(_))));
 }
 
 /// Envoy's codec trims; a host that does not gets the same id.
 #[test]
 fn blanks_around_an_id_are_dropped_by_a_write() {
-    let lines = vec![("x-request-id", b" mine\t".to_vec())];
-    let decision = decide(&mut AsEnvoy {
-        lines,
-        random: None,
-    })
-    .expect("a decision");
+    let mut request = AsEnvoy::new(&[]);
+    request.serialized = serialized(&[("x-request-id", b" mine\t".to_vec())]);
+    let decision = decide(&Policy::default(), &mut request).expect("a decision");
     assert_eq!(decision.id.as_bytes(), b"mine");
     assert_eq!(
-        (decision.origin, decision.write),
-        (Origin::Kept, Write::Set)
+        (decision.outcome, decision.write),
+        (Outcome::Kept, Write::Set)
     );
+}
+
+#[test]
+fn untrusted_peers_are_told_apart_from_those_without_an_id() {
+    let policy = config::parse(br#"{"incoming": {"trust": "none"}}"#)
+        .expect("a policy")
+        .policy;
+    for (lines, outcome) in [
+        (vec![], Outcome::Generated),
+        (vec![("x-request-id", b"mine".to_vec())], Outcome::Replaced),
+    ] {
+        let decision = decide(&policy, &mut AsEnvoy::new(&lines)).expect("a decision");
+        assert!(decision.untrusted && decision.invalid.is_none());
+        assert_eq!(decision.outcome, outcome);
+    }
 }

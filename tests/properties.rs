@@ -1,31 +1,49 @@
 //! What holds for any bytes at all.
 
+mod map;
+
+use map::serialized;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use request_id_filter::adopt::first_usable;
-use request_id_filter::decide::{Decision, Origin, Request, Write, decide};
-use request_id_filter::headers::Headers;
+use request_id_filter::adopt::usable;
+use request_id_filter::decide::{Decision, Original, Outcome, Request, Write, decide};
+use request_id_filter::generate::Generator;
+use request_id_filter::header_name::HeaderName;
+use request_id_filter::headers::{HeaderMap, Headers};
 use request_id_filter::id::{self, RequestId};
+use request_id_filter::policy::{Form, OnInvalid, Policy};
 use request_id_filter::respond::respond;
-use request_id_filter::{aws, sigv4};
+use request_id_filter::trust::Trust;
+use request_id_filter::{aws, config, sigv4};
 
 /// A request of an id header and of a header map, which need not agree: a host may do anything.
 #[derive(Clone, Debug)]
 struct Any {
     id: Option<Vec<u8>>,
     headers: Vec<u8>,
+    peer: Vec<u8>,
     random: [u8; 16],
+    now: u64,
+}
+
+impl HeaderMap for Any {
+    fn joined(&mut self, _name: &HeaderName) -> Option<Vec<u8>> {
+        self.id.clone()
+    }
+    fn has(&mut self, name: &HeaderName) -> bool {
+        self.all().joined(name).is_some()
+    }
+    fn all(&mut self) -> Headers<'_> {
+        Headers::new(&self.headers)
+    }
 }
 
 impl Request for Any {
-    fn id(&mut self) -> Option<Vec<u8>> {
-        self.id.clone()
+    fn peer(&mut self) -> Vec<u8> {
+        self.peer.clone()
     }
-    fn headers(&mut self) -> Vec<u8> {
-        self.headers.clone()
-    }
-    fn random(&mut self) -> Option<[u8; 16]> {
-        Some(self.random)
+    fn new_id(&mut self, form: Form) -> Option<RequestId> {
+        Generator::default().next(form, self.random, || Some(self.now))
     }
 }
 
@@ -69,24 +87,62 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
 
 /// A header map as a host serializes it, or any bytes in its place.
 fn headers() -> impl Strategy<Value = Vec<u8>> {
-    let serialized = vec((name(), value()), 0..8).prop_map(|lines| {
-        let number = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
-        let mut map = number(lines.len()).to_vec();
-        for (name, value) in &lines {
-            map.extend([number(name.len()), number(value.len())].concat());
-        }
-        for (name, value) in lines {
-            map.extend([&name[..], b"\0", &value, b"\0"].concat());
-        }
-        map
-    });
-    prop_oneof![4 => serialized, 1 => vec(any::<u8>(), 0..200)]
+    prop_oneof![
+        4 => vec((name(), value()), 0..8).prop_map(|lines| serialized(&lines)),
+        1 => vec(any::<u8>(), 0..200),
+    ]
+}
+
+fn peer() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        "(10|11)\\.0\\.0\\.1(:[0-9]{1,3})?".prop_map(String::into_bytes),
+        vec(any::<u8>(), 0..30),
+    ]
 }
 
 prop_compose! {
-    fn request()(id in prop::option::of(value()), headers in headers(), random in any::<[u8; 16]>()) -> Any {
-        Any { id, headers, random }
+    fn request()(
+        id in prop::option::of(value()),
+        headers in headers(),
+        peer in peer(),
+        random in any::<[u8; 16]>(),
+        now in any::<u64>(),
+    ) -> Any {
+        Any { id, headers, peer, random, now }
     }
+}
+
+/// Any configuration that keeps no bad id and whose ids the next filter of its kind keeps.
+fn policy() -> impl Strategy<Value = Policy> {
+    let header = prop::sample::select(vec!["x-request-id", "x-correlation-id", "x-amzn-requestid"]);
+    let trust = prop::sample::select(vec![r#""all""#, r#""none""#, r#"["10.0.0.0/8"]"#]);
+    let accept = prop::sample::select(vec!["safe", "visible"]);
+    let max_length = 36..1025;
+    let on_invalid = prop::sample::select(vec!["replace", "reject"]);
+    let original = prop::sample::select(vec!["null", r#""x-original""#]);
+    let from = prop::sample::select(vec![
+        r#""aws""#,
+        "",
+        r#""traceparent","aws""#,
+        r#""x-amzn-trace-id","x-amz-cf-id""#,
+    ]);
+    let non_uuid = prop::sample::select(vec!["derive", "verbatim", "skip"]);
+    let generate = prop::sample::select(vec!["uuid4", "uuid7", "hex32"]);
+    let echo = prop::sample::select(vec!["overwrite", "if_absent", "never"]);
+    let one = (header, trust, accept, max_length, on_invalid, original);
+    let two = (from, non_uuid, generate, echo, any::<bool>());
+    (one, two).prop_map(|(one, two)| {
+        let (header, trust, accept, max_length, on_invalid, original) = one;
+        let (from, non_uuid, generate, echo, normalize_aws) = two;
+        let text = format!(
+            r#"{{"header":"{header}","incoming":{{"trust":{trust},"accept":"{accept}",
+                "max_length":{max_length},"on_invalid":"{on_invalid}","original":{original}}},
+                "adopt":{{"from":[{from}],"non_uuid":"{non_uuid}"}},"generate":"{generate}",
+                "response":{{"echo":"{echo}","normalize_aws":{normalize_aws}}}}}"#
+        );
+        let accepted = config::parse(text.as_bytes());
+        accepted.expect("a good configuration").policy
+    })
 }
 
 proptest! {
@@ -94,26 +150,35 @@ proptest! {
 
     #[test]
     fn any_request_gets_a_safe_id(mut request in request()) {
-        let Decision { id, origin, .. } = decide(&mut request).unwrap();
-        prop_assert!((1..=id::MAX_LENGTH).contains(&id.as_bytes().len()));
+        let Decision { id, outcome, .. } = decide(&Policy::default(), &mut request).unwrap();
+        prop_assert!((1..=200).contains(&id.as_bytes().len()));
         prop_assert!(id.as_bytes().iter().copied().all(id::is_safe), "{}", id);
-        if origin != Origin::Kept {
+        if outcome != Outcome::Kept {
             prop_assert!(id::rfc9562(id.as_bytes()).is_some(), "{} is no UUID", id);
         }
     }
 
     #[test]
-    fn an_id_that_was_given_is_kept_for_ever(mut request in request()) {
-        let first = decide(&mut request).unwrap();
-        let mut next = Any { id: Some(first.id.as_bytes().to_vec()), ..request };
-        let kept = Decision { id: first.id, origin: Origin::Kept, write: Write::Unneeded };
-        prop_assert_eq!(decide(&mut next), Some(kept));
+    fn any_request_gets_a_visible_id_under_any_policy(policy in policy(), mut request in request()) {
+        let Decision { id, .. } = decide(&policy, &mut request).unwrap();
+        prop_assert!((1..=1024).contains(&id.as_bytes().len()));
+        prop_assert!(id.as_bytes().iter().copied().all(id::is_visible), "{}", id);
     }
 
     #[test]
-    fn a_kept_id_is_part_of_what_came(mut request in request()) {
-        let Decision { id, origin, write } = decide(&mut request).unwrap();
-        if origin == Origin::Kept {
+    fn an_id_that_was_given_is_kept_for_ever(policy in policy(), mut request in request()) {
+        let policy = Policy { trust: Trust::All, ..policy };
+        let first = decide(&policy, &mut request).unwrap();
+        let mut next = Any { id: Some(first.id.as_bytes().to_vec()), ..request };
+        let kept = decide(&policy, &mut next).unwrap();
+        prop_assert_eq!(kept.id, first.id);
+        prop_assert_eq!((kept.outcome, kept.write), (Outcome::Kept, Write::Unneeded));
+    }
+
+    #[test]
+    fn a_kept_id_is_part_of_what_came(policy in policy(), mut request in request()) {
+        let Decision { id, outcome, write, .. } = decide(&policy, &mut request).unwrap();
+        if outcome == Outcome::Kept {
             let came = request.id.unwrap();
             prop_assert!(came.windows(id.as_bytes().len()).any(|part| part == id.as_bytes()));
             prop_assert_eq!(write == Write::Unneeded, came == id.as_bytes());
@@ -121,28 +186,62 @@ proptest! {
     }
 
     #[test]
-    fn a_signed_request_is_never_written(mut request in request()) {
-        let signed = Headers::new(&request.headers)
-            .iter()
-            .any(|(name, value)| sigv4::signs(name, value, b"x-request-id"));
-        let write = decide(&mut request).unwrap().write;
-        let otherwise = if signed { Write::Signed } else { Write::Set };
-        prop_assert!(write == Write::Unneeded || write == otherwise);
+    fn a_dry_run_changes_no_id(mut request in request()) {
+        let policy = Policy { on_invalid: OnInvalid::Keep, ..Policy::default() };
+        let decision = decide(&policy, &mut request).unwrap();
+        if decision.invalid.is_some() {
+            prop_assert_eq!(decision.id.as_bytes(), &request.id.unwrap());
+            prop_assert_eq!((decision.outcome, decision.write), (Outcome::Kept, Write::Unneeded));
+        }
     }
 
     #[test]
-    fn any_response_publishes_a_safe_aws_id(headers in headers(), random in any::<[u8; 16]>()) {
-        let id = RequestId::v4(random);
-        if let Some(aws_id) = respond(&id, Headers::new(&headers)).aws_id {
-            prop_assert_eq!(first_usable(aws_id), Some(aws_id));
+    fn a_signed_request_is_never_written(policy in policy(), mut request in request()) {
+        let id = policy.names.id().as_str().as_bytes();
+        let signed = request.all().iter().any(|(name, value)| sigv4::signs(name, value, id));
+        let decision = decide(&policy, &mut request).unwrap();
+        let otherwise = if signed { Write::Signed } else { Write::Set };
+        prop_assert!(decision.write == Write::Unneeded || decision.write == otherwise);
+        if signed {
+            prop_assert!(!matches!(decision.original, Original::Set(_)));
+            prop_assert!(decision.outcome != Outcome::Rejected);
+        }
+    }
+
+    #[test]
+    fn a_stranger_chooses_no_byte(policy in policy(), mut request in request()) {
+        let policy = Policy { trust: Trust::None, generate: Form::Uuid4, ..policy };
+        let random = request.random;
+        let decision = decide(&policy, &mut request).unwrap();
+        let expected = Generator::default().next(Form::Uuid4, random, || None).unwrap();
+        prop_assert_eq!(decision.id, expected);
+        prop_assert!(matches!(decision.outcome, Outcome::Generated | Outcome::Replaced));
+    }
+
+    #[test]
+    fn any_response_publishes_a_safe_aws_id(policy in policy(), mut response in request()) {
+        let id = RequestId::hex(response.random);
+        if let Some(aws_id) = respond(&policy, &id, &mut response).aws_id {
+            prop_assert_eq!(usable(policy.max_length, aws_id).next(), Some(aws_id));
             prop_assert!(aws_id.iter().copied().all(id::is_safe));
         }
     }
 
     #[test]
     fn new_ids_differ_where_their_randomness_does(one in any::<[u8; 16]>(), other in any::<[u8; 16]>()) {
+        let v4 = |random| Generator::default().next(Form::Uuid4, random, || None).unwrap();
         // Six bits are fixed: version and variant.
         let fixed = |mut random: [u8; 16]| { random[6] &= 0x0f; random[8] &= 0x3f; random };
-        prop_assert_eq!(RequestId::v4(one) == RequestId::v4(other), fixed(one) == fixed(other));
+        prop_assert_eq!(v4(one) == v4(other), fixed(one) == fixed(other));
+    }
+
+    #[test]
+    fn any_text_is_a_configuration_or_has_problems(text in vec(any::<u8>(), 0..100)) {
+        if let Err(problems) = config::parse(&text) {
+            prop_assert!(!problems.is_empty());
+            for problem in problems {
+                prop_assert_eq!(problem.to_string().lines().count(), 1);
+            }
+        }
     }
 }

@@ -4,55 +4,87 @@
 //! Two things hold for every row and are not repeated in it: every other header of the request and
 //! of the response arrives as it was sent, and a header is written only where the row says so.
 
+use request_id_filter::policy::Form;
+
+mod configured;
+
 /// What a client sends and what has to become of it.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub name: &'static str,
+    /// The configuration of the plugin.
+    pub config: &'static str,
+    /// The header of the id that the configuration chooses.
+    pub header: &'static str,
     pub path: &'static str,
     /// Lines of the request, in order.
     pub request: Vec<Line>,
     /// Lines of the upstream's response, in order.
     pub upstream: Vec<Line>,
-    /// The id, in the response and (unless `signed`) upstream.
+    /// The request's id.
     pub id: Id,
-    /// Where the id is from, as the debug log has it.
-    pub origin: String,
+    /// What the debug log says of the request, with `{}` for the id.
+    pub log: String,
     /// Whether the request keeps what came because its caller signed it.
     pub signed: bool,
     /// Whether the request's id header is written.
     pub written: bool,
+    /// What the upstream receives as [`ORIGINAL`], if a configuration names it.
+    pub original: Option<Vec<u8>>,
+    /// The rule that the answer 400 names, if the request is refused.
+    pub rejected: Option<&'static str>,
+    /// The id header of the response.
+    pub echo: Echo,
     /// The value that is set as `x-amzn-requestid` of the response, if it is set.
     pub aws_id: Option<&'static [u8]>,
 }
 
 pub type Line = (&'static str, Vec<u8>);
 
+/// The header that configurations of this table name as `incoming.original`.
+pub const ORIGINAL: &str = "x-original-request-id";
+
 /// An id that is expected.
 #[derive(Clone, Debug)]
 pub enum Id {
     /// These bytes.
     Is(Vec<u8>),
-    /// A new version 4 UUID.
-    New,
+    /// A new one of this form.
+    New(Form),
+}
+
+/// The id header of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// Has the request's id, once.
+    Id,
+    /// Is as the upstream sent it, or not there.
+    Theirs,
 }
 
 fn case(name: &'static str) -> Case {
     Case {
         name,
+        config: "",
+        header: "x-request-id",
         path: "/",
         request: Vec::new(),
         upstream: Vec::new(),
-        id: Id::New,
-        origin: "generated".into(),
+        id: Id::New(Form::Uuid4),
+        log: "{} generated".into(),
         signed: false,
         written: true,
+        original: None,
+        rejected: None,
+        echo: Echo::Id,
         aws_id: None,
     }
 }
 
 impl Case {
     fn id(self, value: impl AsRef<[u8]>) -> Self {
-        self.header("x-request-id", value)
+        let header = self.header;
+        self.header(header, value)
     }
 
     fn header(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
@@ -73,7 +105,7 @@ impl Case {
     /// The id that came is kept and its header is not written.
     fn kept(mut self) -> Self {
         self.id = Id::Is(self.request.last().expect("an id line").1.clone());
-        self.origin = "kept".into();
+        self.log = "{} kept".into();
         self.written = false;
         self
     }
@@ -81,7 +113,7 @@ impl Case {
     /// The value holds the id and more: the id alone is written.
     fn kept_as(mut self, id: impl AsRef<[u8]>) -> Self {
         self.id = Id::Is(id.as_ref().to_vec());
-        self.origin = "kept".into();
+        self.log = "{} kept".into();
         self
     }
 
@@ -90,14 +122,27 @@ impl Case {
         self
     }
 
-    fn adopted(mut self, id: &str, source: &str) -> Self {
-        self.id = Id::Is(id.into());
-        self.origin = format!("adopted from {source}");
+    /// What came is kept although it is not good. The log does not show it.
+    fn kept_in_dry_run(mut self, id: impl AsRef<[u8]>, reason: &str) -> Self {
+        self.id = Id::Is(id.as_ref().to_vec());
+        self.log = format!("kept in a dry run, is {reason}");
+        self.written = false;
+        self
+    }
+
+    fn adopted(mut self, id: impl AsRef<[u8]>, source: &str) -> Self {
+        self.id = Id::Is(id.as_ref().into());
+        self.log = format!("{{}} adopted from {source}");
+        self
+    }
+
+    fn generated(mut self, form: Form) -> Self {
+        self.id = Id::New(form);
         self
     }
 
     fn replaced(mut self, reason: &str) -> Self {
-        self.origin = format!("replaced, was {reason}");
+        self.log = format!("{{}} replaced, was {reason}");
         self
     }
 
@@ -106,9 +151,26 @@ impl Case {
         self.replaced(reason)
     }
 
+    fn rejected(mut self, reason: &str, detail: &'static str) -> Self {
+        self.log = format!("{{}} rejected, was {reason}");
+        self.rejected = Some(detail);
+        self
+    }
+
     fn signed(mut self) -> Self {
+        self.log.push_str(", signed");
         self.signed = true;
         self.written = false;
+        self
+    }
+
+    fn original(mut self, value: impl AsRef<[u8]>) -> Self {
+        self.original = Some(value.as_ref().to_vec());
+        self
+    }
+
+    fn theirs(mut self) -> Self {
+        self.echo = Echo::Theirs;
         self
     }
 
@@ -142,6 +204,7 @@ pub fn all() -> Vec<Case> {
         others(),
         echoed(),
         normalized(),
+        configured::all(),
     ]
     .concat()
 }

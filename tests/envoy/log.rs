@@ -26,11 +26,18 @@ fn start(stage: &Stage) {
         .filter_map(|line| line.split_once(OURS))
         .map(|(_, line)| line)
         .collect();
-    // Each VM has its own: Envoy tries the module, then loads it in the main thread and a worker.
     let started = format!("request-id-filter {} started", env!("CARGO_PKG_VERSION"));
+    assert_eq!(lines[0], started);
+    assert!(
+        lines[1].starts_with("configured: {\"header\":\"x-request-id\",\"incoming\":{"),
+        "{}",
+        lines[1]
+    );
+    // Each plugin says it in each VM: the one Envoy tries it in, the main thread's, and a worker's.
+    let plugins = stage.configurations();
     assert_eq!(
-        &lines[..6],
-        [&*started, "configured with the defaults"].repeat(3)
+        lines.iter().filter(|line| **line == started).count(),
+        3 * plugins
     );
 }
 

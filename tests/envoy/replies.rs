@@ -38,6 +38,7 @@ fn answered_by_envoy(
     reply: &Reply,
 ) -> Exchange {
     let kept = stage.exchange_with(
+        stage.port,
         host,
         path,
         &[("x-request-id", b"mine".to_vec())],
@@ -48,7 +49,7 @@ fn answered_by_envoy(
         (status, "mine")
     );
     assert_eq!(kept.access_log["request_id"], "mine");
-    let new = stage.exchange_with(host, path, &[], reply.clone());
+    let new = stage.exchange_with(stage.port, host, path, &[], reply.clone());
     let id = new.response.id();
     assert_eq!(new.response.status, status);
     assert!(is_new(&id));

@@ -1,13 +1,16 @@
 //! One Envoy with the built module between a client and an upstream.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use request_id_filter::policy::Form;
 use serde_json::{Value, json};
 use xtask::envoy::{self, Output, Process};
 use xtask::{module, root};
 
+use crate::cases::{self, Case, Line};
 use crate::client::{Connection, Response};
 use crate::upstream::{Reply, Seen, Upstream};
 
@@ -30,7 +33,10 @@ impl Shared {
 pub struct Stage {
     pub envoy: Process,
     pub upstream: Upstream,
+    /// Where the filter listens with the default configuration.
     pub port: u16,
+    /// Where it listens with each configuration of the table.
+    ports: HashMap<&'static str, u16>,
     exchanges: AtomicUsize,
 }
 
@@ -67,13 +73,27 @@ impl Stage {
             "--component-log-level",
             "wasm:trace",
         ];
-        let envoy = Process::start(&config(upstream.port)?, &Output::Kept, &arguments)?;
+        let mut configurations: Vec<_> = cases::all().iter().map(|case| case.config).collect();
+        configurations.sort_unstable();
+        configurations.dedup();
+        let config = config(upstream.port, &configurations)?;
+        let envoy = Process::start(&config, &Output::Kept, &arguments)?;
+        let mut ports = HashMap::new();
+        for (number, configuration) in configurations.into_iter().enumerate() {
+            ports.insert(configuration, envoy.port(&listener_name(number))?);
+        }
         Ok(Self {
-            port: envoy.port("main")?,
+            port: ports[""],
+            ports,
             upstream,
             envoy,
             exchanges: AtomicUsize::default(),
         })
+    }
+
+    /// How many configurations the filter has here.
+    pub fn configurations(&self) -> usize {
+        self.ports.len()
     }
 
     /// `path` with a query that no other request has.
@@ -84,16 +104,29 @@ impl Stage {
     }
 
     /// Sends a GET with these header lines to an upstream that answers so.
-    pub fn exchange(&self, path: &str, lines: &[(&str, Vec<u8>)], reply: Reply) -> Exchange {
-        self.exchange_with("test", path, lines, reply)
+    pub fn exchange(&self, path: &str, lines: &[Line], reply: Reply) -> Exchange {
+        self.exchange_with(self.port, "test", path, lines, reply)
     }
 
-    /// The same with another `host`.
+    /// Sends a case's request to the filter with the case's configuration.
+    pub fn exchange_case(&self, case: &Case) -> Exchange {
+        let reply = Reply::ok(&case.upstream);
+        self.exchange_with(
+            self.ports[case.config],
+            "test",
+            case.path,
+            &case.request,
+            reply,
+        )
+    }
+
+    /// The same with another port or `host`.
     pub fn exchange_with(
         &self,
+        port: u16,
         host: &str,
         path: &str,
-        lines: &[(&str, Vec<u8>)],
+        lines: &[Line],
         reply: Reply,
     ) -> Exchange {
         let path = self.unique(path);
@@ -104,7 +137,7 @@ impl Stage {
         }
         request.extend(b"\r\n");
         let mark = self.envoy.mark();
-        let mut connection = Connection::open(self.port);
+        let mut connection = Connection::open(port);
         connection.send(&request);
         let response = connection.receive();
         self.finish(mark, &path, response)
@@ -137,9 +170,13 @@ impl Stage {
     }
 }
 
-/// `envoy/envoy.yaml` on free ports, with the test's upstream in place of the demo's and routes
+fn listener_name(number: usize) -> String {
+    format!("configuration {number}")
+}
+
+/// `envoy/envoy.yaml` on free ports, with a listener for each configuration of the filter, with the test's upstream in place of the demo's and routes
 /// that end in each way a route can.
-fn config(upstream: u16) -> anyhow::Result<Value> {
+fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
     let mut config = envoy::read_config(&root().join("envoy/envoy.yaml"))?;
     *at(&mut config, "/admin/address/socket_address/port_value") = json!(0);
     let listener = at(&mut config, "/static_resources/listeners/0");
@@ -164,6 +201,18 @@ fn config(upstream: u16) -> anyhow::Result<Value> {
             ]},
         ],
     });
+    let main = listener.take();
+    let listeners = at(&mut config, "/static_resources/listeners")
+        .as_array_mut()
+        .expect("a list");
+    listeners.remove(0);
+    for (number, configuration) in configurations.iter().enumerate() {
+        let mut listener = main.clone();
+        listener["name"] = listener_name(number).into();
+        let filter = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
+        at(&mut listener, filter)["configuration"] = string_value(configuration);
+        listeners.push(listener);
+    }
     let refused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port();
@@ -183,6 +232,11 @@ fn config(upstream: u16) -> anyhow::Result<Value> {
     Ok(config)
 }
 
+/// How a configuration is given to the filter.
+pub fn string_value(text: &str) -> Value {
+    json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text})
+}
+
 fn cluster(name: &str, port: u16) -> Value {
     json!({"name": name, "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
         {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
@@ -195,12 +249,27 @@ fn at<'a>(value: &'a mut Value, pointer: &str) -> &'a mut Value {
         .unwrap_or_else(|| panic!("envoy/envoy.yaml has no {pointer}"))
 }
 
-/// Whether `id` is a new one: a version 4 UUID in lower case.
+/// Whether `id` is a new one by default: a version 4 UUID in lower case.
 pub fn is_new(id: &str) -> bool {
+    is_new_of(Form::Uuid4, id)
+}
+
+/// Whether `id` has the form of a new one.
+pub fn is_new_of(form: Form, id: &str) -> bool {
+    let version = match form {
+        Form::Uuid4 => b'4',
+        Form::Uuid7 => b'7',
+        Form::Hex32 => {
+            return id.len() == 32
+                && id
+                    .bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        }
+    };
     id.len() == 36
         && id.bytes().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => byte == b'-',
-            14 => byte == b'4',
+            14 => byte == version,
             19 => b"89ab".contains(&byte),
             _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
         })

@@ -1,14 +1,13 @@
 //! The table of cases on a real Envoy.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use libtest_mimic::Trial;
 
-use crate::cases::{self, Case, Id, Line};
+use crate::cases::{self, Case, Echo, Id, Line};
 use crate::client::{Headers, all};
-use crate::stage::{Exchange, Shared, is_new};
-use crate::upstream::Reply;
+use crate::stage::{Exchange, Shared, is_new_of};
 
 pub fn trials(shared: &Arc<Shared>) -> Vec<Trial> {
     let new_ids = Arc::<Mutex<HashSet<String>>>::default();
@@ -17,108 +16,213 @@ pub fn trials(shared: &Arc<Shared>) -> Vec<Trial> {
         .map(|case| {
             let (shared, new_ids) = (Arc::clone(shared), Arc::clone(&new_ids));
             Trial::test(format!("case: {}", case.name), move || {
-                let stage = shared.stage()?;
-                let exchange = stage.exchange(case.path, &case.request, Reply::ok(&case.upstream));
-                check(&case, &exchange, &mut new_ids.lock().unwrap());
+                let exchange = shared.stage()?.exchange_case(&case);
+                let id = check_id(
+                    &case,
+                    &exchange,
+                    &mut new_ids.lock().unwrap_or_else(PoisonError::into_inner),
+                );
+                check_request(&case, &exchange, &id);
+                check_response(&case, &exchange, &id);
+                check_filter(&case, &exchange, &id);
                 Ok(())
             })
         })
         .collect()
 }
 
-fn check(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<String>) {
-    let Exchange {
-        response,
-        trace,
-        access_log,
-        ..
-    } = exchange;
-    assert_eq!(response.status, 200, "{exchange:#?}");
-
-    // The id, the same for the client, the upstream and the log.
-    let id = response.id();
+/// The id, the same for the client, the upstream and the log.
+fn check_id(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<String>) -> Vec<u8> {
+    let response = exchange.response.all(case.header);
+    let id = match case.echo {
+        Echo::Id => {
+            assert_eq!(response.len(), 1, "{exchange:#?}");
+            response[0].to_vec()
+        }
+        Echo::Theirs => {
+            let theirs = as_passed_on(&case.upstream);
+            let theirs = all(&theirs, case.header);
+            assert_eq!(response, theirs, "{exchange:#?}");
+            match (&case.id, &exchange.upstream[..]) {
+                (Id::Is(id), _) => id.clone(),
+                (Id::New(_), [seen]) => all(&seen.headers, case.header).concat(),
+                // Nobody but the log saw it.
+                (Id::New(_), _) => return access_logged(exchange, "request_id"),
+            }
+        }
+    };
     match &case.id {
-        Id::Is(expected) => assert_eq!(id.as_bytes(), expected, "{exchange:#?}"),
-        Id::New => {
-            assert!(is_new(&id), "{id}");
+        Id::Is(expected) => assert_eq!(id, *expected, "{exchange:#?}"),
+        Id::New(form) => {
+            let id = String::from_utf8(id.clone()).expect("text");
+            assert!(is_new_of(*form, &id), "{id}");
             assert!(new_ids.insert(id.clone()), "{id} was given before");
         }
     }
+    if case.header == "x-request-id" {
+        if !case.signed {
+            assert_eq!(
+                access_logged(exchange, "request_id"),
+                as_logged(&id),
+                "{exchange:#?}"
+            );
+        }
+        if case.echo == Echo::Id {
+            assert_eq!(
+                access_logged(exchange, "response_request_id"),
+                as_logged(&id)
+            );
+        }
+    }
+    id
+}
+
+fn access_logged(exchange: &Exchange, key: &str) -> Vec<u8> {
+    exchange.access_log[key]
+        .as_str()
+        .expect("an id in the log")
+        .into()
+}
+
+/// Envoy's JSON log writes a byte that is no UTF-8 as an escape; nothing else differs.
+fn as_logged(id: &[u8]) -> Vec<u8> {
+    match std::str::from_utf8(id) {
+        Ok(text) => text.into(),
+        Err(_) => id
+            .iter()
+            .map(|&byte| char::from(byte))
+            .collect::<String>()
+            .into(),
+    }
+}
+
+/// What reaches the upstream.
+fn check_request(case: &Case, exchange: &Exchange, id: &[u8]) {
+    if case.rejected.is_some() {
+        assert!(exchange.upstream.is_empty(), "{exchange:#?}");
+        return;
+    }
     let seen = &exchange.seen().headers;
+    let sent = as_passed_on(&case.request);
     if case.signed {
-        let sent = exchange_lines(&case.request);
-        let sent: Vec<_> = all(&sent, "x-request-id")
+        let received = all(seen, case.header).concat();
+        let sent: Vec<_> = all(&sent, case.header)
             .into_iter()
             .filter(|value| !value.is_empty())
             .collect();
-        let received = all(seen, "x-request-id").concat();
         assert_eq!(received, sent.join(&b','), "{exchange:#?}");
+    } else if case.written {
+        assert_eq!(all(seen, case.header), [id], "{exchange:#?}");
     } else {
-        assert_eq!(all(seen, "x-request-id"), [id.as_bytes()], "{exchange:#?}");
-        assert_eq!(access_log["request_id"], id.as_str());
+        assert_eq!(all(seen, case.header).concat(), id, "{exchange:#?}");
     }
-    assert_eq!(access_log["response_request_id"], id.as_str());
+    let original: Vec<_> = case.original.iter().map(Vec::as_slice).collect();
+    assert_eq!(all(seen, cases::ORIGINAL), original, "{exchange:#?}");
 
-    // Every other header as it was sent.
-    let added_by_envoy = [
+    let by_filter = [case.header, cases::ORIGINAL];
+    let by_envoy = [
         "host",
         "x-forwarded-proto",
         "x-envoy-expected-rq-timeout-ms",
-        "x-request-id",
+        "x-envoy-internal",
+        "x-envoy-external-address",
     ];
     assert_eq!(
-        without(seen, &added_by_envoy),
-        without(&exchange_lines(&case.request), &["x-request-id"])
+        without(&without(seen, &by_envoy), &by_filter),
+        without(&sent, &by_filter)
     );
-    let mut added_by_envoy = vec![
+}
+
+/// What reaches the client, the id aside.
+fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
+    let response = &exchange.response;
+    if let Some(detail) = case.rejected {
+        assert_eq!(response.status, 400);
+        assert_eq!(response.all("content-type"), [b"application/problem+json"]);
+        let body: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
+        let expected = serde_json::json!({
+            "type": "about:blank",
+            "title": "Bad Request",
+            "status": 400,
+            "detail": detail,
+            "request_id": std::str::from_utf8(id).expect("text"),
+        });
+        assert_eq!(body, expected);
+        assert_eq!(exchange.access_log["details"], "request_id_rejected");
+        return;
+    }
+    assert_eq!(response.status, 200, "{exchange:#?}");
+    let mut others = vec![
         "content-length",
         "date",
         "server",
         "x-envoy-upstream-service-time",
-        "x-request-id",
+        case.header,
     ];
     if let Some(aws_id) = case.aws_id {
         assert_eq!(response.all("x-amzn-requestid"), [aws_id]);
-        added_by_envoy.push("x-amzn-requestid");
+        others.push("x-amzn-requestid");
     }
     assert_eq!(
-        without(&response.headers, &added_by_envoy),
-        without(&exchange_lines(&case.upstream), &added_by_envoy)
+        without(&response.headers, &others),
+        without(&as_passed_on(&case.upstream), &others)
     );
+}
 
-    // What the filter did to get there.
-    let calls = |call: &str| trace.iter().filter(|line| line.contains(call)).count();
-    assert_eq!(
-        calls("[vm->host] env.proxy_replace_header_map_value(0,"),
-        usize::from(case.written),
-        "{trace:#?}"
-    );
-    for line in trace
+/// What the filter did to get there, and what it said.
+fn check_filter(case: &Case, exchange: &Exchange, id: &[u8]) {
+    let calls: Vec<_> = exchange
+        .trace
         .iter()
         .filter_map(|line| line.split_once("[vm->host] env."))
-    {
+        .map(|(_, call)| call)
+        .collect();
+    for call in &calls {
         let known = [
-            "proxy_get_header_map_",
-            "proxy_replace_header_map_value(",
-            "proxy_log(",
+            "proxy_get_current_time_nanoseconds(",
+            "proxy_get_header_map_pairs(",
+            "proxy_get_header_map_value(",
             "proxy_get_log_level(",
+            "proxy_get_property(",
+            "proxy_log(",
+            "proxy_remove_header_map_value(0,",
+            "proxy_replace_header_map_value(",
+            "proxy_send_local_response(",
         ];
         assert!(
-            known.iter().any(|known| line.1.starts_with(known)),
-            "unexpected: {}",
-            line.1
+            known.iter().any(|known| call.starts_with(known)),
+            "unexpected: {call}"
         );
     }
-    let logged: Vec<_> = trace
+    let came = case
+        .request
+        .iter()
+        .any(|(name, _)| *name == cases::ORIGINAL);
+    let removed = came && case.config.contains("original") && case.original.is_none();
+    let count = |call: &str| calls.iter().filter(|known| known.starts_with(call)).count();
+    let set = usize::from(case.written) + usize::from(case.original.is_some());
+    assert_eq!(
+        count("proxy_replace_header_map_value(0,"),
+        set,
+        "{calls:#?}"
+    );
+    assert_eq!(
+        count("proxy_remove_header_map_value("),
+        usize::from(removed),
+        "{calls:#?}"
+    );
+
+    let said: Vec<_> = exchange
+        .trace
         .iter()
         .filter_map(|line| line.split_once("wasm log request-id request-id request-id: "))
+        .map(|(_, said)| said)
         .collect();
-    assert_eq!(logged.len(), 1, "{trace:#?}");
-    assert_eq!(logged[0].1, format!("{id} {}", case.origin));
+    assert_eq!(said, [case.log.replace("{}", &String::from_utf8_lossy(id))]);
 }
 
 /// Lines as Envoy passes them on: names in lower case, values without blanks around them.
-fn exchange_lines(lines: &[Line]) -> Headers {
+fn as_passed_on(lines: &[Line]) -> Headers {
     lines
         .iter()
         .map(|(name, value)| (name.to_lowercase(), value.trim_ascii().to_vec()))
