@@ -1,9 +1,9 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test build lint
+.PHONY: help run test build check-config schema lint
 
 help: ## Print this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 run: cargo ## Run the filter in Envoy on 127.0.0.1:10000 (PORT=… ADMIN_PORT=… ENVOY=/path/to/envoy)
 	@cargo xtask run
@@ -13,6 +13,13 @@ test: cargo ## Run all tests, with a real Envoy (ENVOY=/path/to/envoy)
 
 build: cargo ## Build target/request-id-filter.wasm and print its size
 	@cargo xtask build
+
+check-config: cargo ## Check a configuration before it is deployed: FILE=… (bare JSON or a manifest)
+	@test -n "$(FILE)" || { echo "error: which file? make check-config FILE=…" >&2; exit 1; }
+	@cargo run --quiet --locked --package xtask -- check-config "$(FILE)"
+
+schema: cargo ## Write envoy/config.schema.json, the JSON Schema of the configuration
+	@cargo xtask schema
 
 lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo fmt --all --check

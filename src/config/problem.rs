@@ -81,7 +81,11 @@ impl Problems {
     }
 
     pub fn unknown_key(&mut self, parent: &Place, key: &str, value: &Json<'_>, allowed: &[&str]) {
-        let path = parent.key(&key.escape_default().to_string()).to_string();
+        let shown = match key {
+            "" => "\"\"".into(),
+            key => key.escape_default().to_string(),
+        };
+        let path = parent.key(&shown).to_string();
         let hint = match self.likely(&path, key) {
             Some(likely) => format!("did you mean {likely}? "),
             None => String::new(),

@@ -15,9 +15,17 @@ pub type Schema = Value;
 /// The schema of a whole configuration.
 #[must_use]
 pub fn schema() -> Schema {
-    let mut schema = Config::schema();
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
-    schema["title"] = "request-id-filter".into();
+    let mut schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "request-id-filter",
+    });
+    if let (Some(schema), Value::Object(config)) = (schema.as_object_mut(), Config::schema()) {
+        schema.extend(config);
+    }
+    schema["$defs"] = json!({
+        "header_name": header_name_definition(),
+        "address_range": address_range_definition(),
+    });
     schema
 }
 
@@ -71,8 +79,16 @@ pub(super) fn whole_number(range: RangeInclusive<u16>) -> Schema {
     json!({"type": "integer", "minimum": range.start(), "maximum": range.end()})
 }
 
-/// As [`crate::header_name::HeaderName::new`] has it. A test compares the two.
 pub(super) fn header_name() -> Schema {
+    json!({"$ref": "#/$defs/header_name"})
+}
+
+pub(super) fn address_range() -> Schema {
+    json!({"$ref": "#/$defs/address_range"})
+}
+
+/// As [`crate::header_name::HeaderName::new`] has it. A test compares the two.
+fn header_name_definition() -> Schema {
     // Regular expressions of JSON Schema have no flag for case.
     let in_any_case = |name: &str| -> String {
         name.chars()
@@ -91,7 +107,7 @@ pub(super) fn header_name() -> Schema {
 }
 
 /// As [`crate::trust::Cidr::parse`] has it. A test compares the two.
-pub(super) fn address_range() -> Schema {
+fn address_range_definition() -> Schema {
     let byte = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
     let v4 = format!("({byte}\\.){{3}}{byte}");
     // RFC 3986, 3.2.2, alternative by alternative.

@@ -1,6 +1,7 @@
 //! What the commands of the Makefile and the tests both need: the built module, an Envoy, and the
 //! two of them running.
 
+pub mod check;
 pub mod envoy;
 pub mod module;
 pub mod run;

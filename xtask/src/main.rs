@@ -1,9 +1,10 @@
 //! The commands behind the Makefile.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use xtask::{module, run};
+use xtask::{check, module, run};
 
 #[derive(Parser)]
 #[command(about)]
@@ -12,12 +13,21 @@ enum Task {
     Build,
     /// Run the filter in Envoy in front of a demo upstream
     Run(run::Ports),
+    /// Check the filter's configuration: bare JSON, or a manifest that holds it
+    CheckConfig {
+        /// JSON, or YAML or JSON of an Envoy configuration, a WasmPlugin or an EnvoyExtensionPolicy
+        file: PathBuf,
+    },
+    /// Write the JSON Schema of the configuration
+    Schema,
 }
 
 fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Build => build(),
         Task::Run(ports) => run::run(&ports),
+        Task::CheckConfig { file } => check::check(&file),
+        Task::Schema => check::write_schema(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,427 @@
+//! Good and bad configurations, what is said of the bad ones, and the JSON Schema.
+
+#[allow(dead_code)] // Only the configurations of the cases count here.
+mod cases;
+
+use std::fs;
+
+use request_id_filter::config;
+use serde_json::{Value, json};
+use xtask::{check, root};
+
+fn problems(text: impl AsRef<[u8]>) -> Vec<String> {
+    match config::parse(text.as_ref()) {
+        Ok(accepted) => panic!("accepted: {}", accepted.effective),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn effective(text: &str) -> Value {
+    let accepted =
+        config::parse(text.as_bytes()).unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
+    serde_json::from_str(&accepted.effective).expect("JSON")
+}
+
+#[test]
+fn no_text_is_the_default() {
+    let default = json!({
+        "header": "x-request-id",
+        "incoming": {"trust": "all", "accept": "safe", "max_length": 200, "on_invalid": "replace", "original": null},
+        "adopt": {"from": ["aws"], "non_uuid": "derive"},
+        "generate": "uuid4",
+        "response": {"echo": "overwrite", "normalize_aws": true},
+    });
+    for text in [
+        "",
+        " \r\n\t",
+        "{}",
+        " { } ",
+        r#"{"incoming": {}, "adopt": {}, "response": {}}"#,
+        r#"{"_x": 1}"#,
+    ] {
+        assert_eq!(effective(text), default, "{text}");
+    }
+}
+
+#[test]
+fn the_effective_configuration_is_one_again() {
+    for case in cases::all() {
+        let accepted = config::parse(case.config.as_bytes()).expect(case.config);
+        assert_eq!(
+            config::parse(accepted.effective.as_bytes()).expect("the same"),
+            accepted
+        );
+    }
+}
+
+#[test]
+fn names_and_ranges_are_shown_in_their_plain_form() {
+    let shown = effective(
+        r#"{"header": "X-Id", "incoming": {"trust": ["10.1.2.3/8", "2001:DB8::"], "original": "X-Was", "max_length": 64.0},
+            "adopt": {"from": ["aws", "Traceparent", "X-Amzn-Trace-Id", "X-Other"]}}"#,
+    );
+    assert_eq!(shown["header"], "x-id");
+    assert_eq!(
+        shown["incoming"]["trust"],
+        json!(["10.0.0.0/8", "2001:db8::/128"])
+    );
+    assert_eq!(shown["incoming"]["original"], "x-was");
+    assert_eq!(shown["incoming"]["max_length"], 64);
+    assert_eq!(
+        shown["adopt"]["from"],
+        json!(["aws", "traceparent", "x-amzn-trace-id", "x-other"])
+    );
+}
+
+const NAME: &str = "the name of a header (letters, digits and hyphens; none with a colon, none of HTTP's own such as host)";
+const RANGE: &str =
+    r#"an IPv4 or IPv6 address, or a range such as "10.0.0.0/8" or "2001:db8::/32""#;
+
+#[test]
+fn a_problem_says_where_what_and_what_instead() {
+    for (text, expected) in [
+        // Unknown keys, with the likely one wherever it belongs.
+        (r#"{"heade": 1}"#, "heade: unknown key, with 1; did you mean header? allowed: header, incoming, adopt, generate, response".into()),
+        (r#"{"max_length": 64}"#, "max_length: unknown key, with 64; did you mean incoming.max_length? allowed: header, incoming, adopt, generate, response".into()),
+        (r#"{"incoming": {"max_lenght": 64}}"#, "incoming.max_lenght: unknown key, with 64; did you mean incoming.max_length? allowed: trust, accept, max_length, on_invalid, original".into()),
+        (r#"{"incoming": {"maxLength": 64}}"#, "incoming.maxLength: unknown key, with 64; did you mean incoming.max_length? allowed: trust, accept, max_length, on_invalid, original".into()),
+        (r#"{"adopt": {"Non-UUID": "skip"}}"#, r#"adopt.Non-UUID: unknown key, with "skip"; did you mean adopt.non_uuid? allowed: from, non_uuid"#.into()),
+        (r#"{"log_level": "info"}"#, r#"log_level: unknown key, with "info"; allowed: header, incoming, adopt, generate, response"#.into()),
+        (r#"{"": {}}"#, "\"\": unknown key, with {}; allowed: header, incoming, adopt, generate, response".into()),
+        ("{\"caf\u{e9}\\n\": 1}", r"caf\u{e9}\n: unknown key, with 1; allowed: header, incoming, adopt, generate, response".into()),
+        (r#"{"generate": "uuid4", "generate": "uuid7"}"#, "generate: found the key twice; allowed: once".into()),
+        // Wrong types and values.
+        (r#"{"header": 5}"#, format!("header: found 5; allowed: {NAME}")),
+        (r#"{"header": null}"#, format!("header: found null; allowed: {NAME}")),
+        (r#"{"header": ""}"#, format!(r#"header: found ""; allowed: {NAME}"#)),
+        (r#"{"header": ":path"}"#, format!(r#"header: found ":path"; allowed: {NAME}"#)),
+        (r#"{"header": "x request id"}"#, format!(r#"header: found "x request id"; allowed: {NAME}"#)),
+        (r#"{"header": "Content-Length"}"#, format!(r#"header: found "Content-Length"; allowed: {NAME}"#)),
+        (r#"{"incoming": []}"#, "incoming: found []; allowed: an object".into()),
+        (r#"{"incoming": {"trust": "some"}}"#, r#"incoming.trust: found "some"; allowed: "all", "none" or a list of address ranges such as "10.0.0.0/8""#.into()),
+        (r#"{"incoming": {"trust": "10.0.0.0/8"}}"#, r#"incoming.trust: found "10.0.0.0/8"; allowed: "all", "none" or a list of address ranges such as "10.0.0.0/8""#.into()),
+        (r#"{"incoming": {"trust": ["::1", "10.0.0.0/33"]}}"#, format!(r#"incoming.trust[1]: found "10.0.0.0/33"; allowed: {RANGE}"#)),
+        (r#"{"incoming": {"trust": [10]}}"#, format!("incoming.trust[0]: found 10; allowed: {RANGE}")),
+        (r#"{"incoming": {"accept": "Safe"}}"#, r#"incoming.accept: found "Safe"; allowed: "safe", "uuid" or "visible""#.into()),
+        (r#"{"incoming": {"max_length": 0}}"#, "incoming.max_length: found 0; allowed: a whole number from 1 to 1024".into()),
+        (r#"{"incoming": {"max_length": 1025}}"#, "incoming.max_length: found 1025; allowed: a whole number from 1 to 1024".into()),
+        (r#"{"incoming": {"max_length": -1}}"#, "incoming.max_length: found -1; allowed: a whole number from 1 to 1024".into()),
+        (r#"{"incoming": {"max_length": 1.5}}"#, "incoming.max_length: found 1.5; allowed: a whole number from 1 to 1024".into()),
+        (r#"{"incoming": {"max_length": 1e99}}"#, "incoming.max_length: found 1e99; allowed: a whole number from 1 to 1024".into()),
+        (r#"{"incoming": {"max_length": "200"}}"#, r#"incoming.max_length: found "200"; allowed: a whole number from 1 to 1024"#.into()),
+        (r#"{"incoming": {"on_invalid": "drop"}}"#, r#"incoming.on_invalid: found "drop"; allowed: "replace", "reject" or "keep""#.into()),
+        (r#"{"incoming": {"original": true}}"#, format!("incoming.original: found true; allowed: null or {NAME}")),
+        (r#"{"incoming": {"original": ":x"}}"#, format!(r#"incoming.original: found ":x"; allowed: null or {NAME}"#)),
+        (r#"{"adopt": {"from": "aws"}}"#, r#"adopt.from: found "aws"; allowed: a list of header names and "aws""#.into()),
+        (r#"{"adopt": {"from": ["aws", ":path"]}}"#, format!(r#"adopt.from[1]: found ":path"; allowed: "aws" or {NAME}"#)),
+        (r#"{"adopt": {"from": [null]}}"#, format!(r#"adopt.from[0]: found null; allowed: "aws" or {NAME}"#)),
+        (r#"{"adopt": {"non_uuid": false}}"#, r#"adopt.non_uuid: found false; allowed: "derive", "verbatim" or "skip""#.into()),
+        (r#"{"generate": "uuid"}"#, r#"generate: found "uuid"; allowed: "uuid4", "uuid7" or "hex32""#.into()),
+        (r#"{"response": {"echo": true}}"#, r#"response.echo: found true; allowed: "overwrite", "if_absent" or "never""#.into()),
+        (r#"{"response": {"normalize_aws": "true"}}"#, r#"response.normalize_aws: found "true"; allowed: true or false"#.into()),
+        // Keys that contradict each other.
+        (r#"{"incoming": {"original": "X-Request-ID"}}"#, r#"incoming.original: found "x-request-id"; allowed: another header than the id's own (`header`)"#.into()),
+        (r#"{"header": "x-a", "adopt": {"from": ["aws", "X-A"]}}"#, r#"adopt.from[1]: found "x-a"; allowed: another header than the id's own (`header`)"#.into()),
+        (r#"{"header": "traceparent", "adopt": {"from": ["traceparent"]}}"#, r#"adopt.from[0]: found "traceparent"; allowed: another header than the id's own (`header`)"#.into()),
+        // What is no object, and what is no JSON.
+        ("[1]", "the configuration: found [1]; allowed: an object".into()),
+        ("null", "the configuration: found null; allowed: an object".into()),
+        (r#""{}""#, r#"the configuration: found "{}"; allowed: an object"#.into()),
+        ("{} {}", "the configuration: no JSON: end of file expected at line 1, column 4".into()),
+        ("{}\n}", "the configuration: no JSON: end of file expected at line 2, column 1".into()),
+        ("{\"header\": \"x\",\n  \"generate\": uuid4}", "the configuration: no JSON: value expected at line 2, column 16".into()),
+        ("{\"header\": \"x\"\n  \"generate\": 1}", "the configuration: no JSON: comma or end of sequence expected at line 2, column 3".into()),
+        ("{'header': 'x'}", "the configuration: no JSON: string expected at line 1, column 2".into()),
+        ("{", "the configuration: no JSON: value or end of sequence expected at line 1, column 2".into()),
+        ("header: x-request-id", "the configuration: no JSON: value expected at line 1, column 2".into()),
+    ] {
+        assert_eq!(problems(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn all_problems_come_at_once() {
+    let text = r#"{
+        "header": "a b",
+        "incoming": {"trust": ["x", "10.0.0.1", "y"], "acept": "uuid", "max_length": 0},
+        "adopt": {"from": [":a", "x-request-id"]},
+        "response": []
+    }"#;
+    let paths: Vec<_> = problems(text)
+        .iter()
+        .map(|line| line.split(':').next().unwrap_or_default().to_owned())
+        .collect();
+    // The header is refused itself, so nothing is compared with it.
+    assert_eq!(
+        paths,
+        [
+            "header",
+            "incoming.acept",
+            "incoming.trust[0]",
+            "incoming.trust[2]",
+            "incoming.max_length",
+            "adopt.from[0]",
+            "response"
+        ]
+    );
+}
+
+#[test]
+fn a_long_value_is_not_quoted_at_length() {
+    let [problem] = &problems(format!(r#"{{"generate": "{}"}}"#, "\u{e9}".repeat(500)))[..] else {
+        panic!("one problem");
+    };
+    assert_eq!(problem.chars().filter(|&char| char == '\u{e9}').count(), 79);
+    assert_eq!(problem.lines().count(), 1);
+}
+
+#[test]
+fn protobuf_is_told_to_be_text() {
+    let advice = "the configuration: found bytes of a protobuf message; allowed: JSON text, as a \
+                  google.protobuf.StringValue (a Struct reaches the filter as such bytes)";
+    // A Struct with {"a": "b"} and one with {"generate": "uuid7"}, as Envoy passes them on.
+    for bytes in [
+        &b"\n\x08\n\x01a\x12\x03\x1a\x01b"[..],
+        b"\n\x13\n\x08generate\x12\x07\x1a\x05uuid7",
+    ] {
+        assert_eq!(problems(bytes), [advice]);
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_no_json() {
+    let [problem] = &problems(b"{\"header\": \"\xff\"}")[..] else {
+        panic!("one problem");
+    };
+    assert!(
+        problem.starts_with("the configuration: no JSON: invalid utf-8"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn deep_nesting_is_no_danger() {
+    let text = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(problems(&text).len(), 1);
+    assert_eq!(problems(format!(r#"{{"_": {text}}}"#)).len(), 1);
+}
+
+#[test]
+fn warnings_tell_what_a_choice_means() {
+    let warnings = |text: &str| {
+        config::parse(text.as_bytes())
+            .expect(text)
+            .policy
+            .warnings()
+    };
+    assert_eq!(warnings("{}"), [""; 0]);
+    for (text, about) in [
+        (r#"{"generate": "uuid7"}"#, "generate: a uuid7"),
+        (
+            r#"{"incoming": {"max_length": 35}}"#,
+            "incoming.max_length: 35 is less than the 36 bytes",
+        ),
+        (
+            r#"{"incoming": {"max_length": 31}, "generate": "hex32"}"#,
+            "incoming.max_length: 31 is less than the 32 bytes",
+        ),
+        (
+            r#"{"incoming": {"accept": "uuid"}, "generate": "hex32"}"#,
+            "generate: hex32 is no UUID",
+        ),
+    ] {
+        let warnings = warnings(text);
+        assert_eq!(warnings.len(), 1, "{text}");
+        assert!(warnings[0].starts_with(about), "{}", warnings[0]);
+        assert_eq!(warnings[0].lines().count(), 1);
+    }
+}
+
+fn validator() -> jsonschema::Validator {
+    jsonschema::validator_for(&config::schema::schema()).expect("a schema")
+}
+
+#[test]
+fn the_schema_in_the_repository_is_current() {
+    let written = fs::read_to_string(root().join(check::SCHEMA)).expect(check::SCHEMA);
+    assert!(written == check::schema(), "run `make schema`");
+}
+
+#[test]
+fn the_schema_accepts_every_configuration_of_the_table() {
+    let validator = validator();
+    for case in cases::all().iter().filter(|case| !case.config.is_empty()) {
+        let json = serde_json::from_str(case.config).expect(case.config);
+        assert!(validator.is_valid(&json), "{}", case.config);
+    }
+}
+
+/// Every value of a large pool under every key.
+#[test]
+fn the_schema_accepts_and_refuses_what_the_reader_does() {
+    let names = [
+        "x-request-id",
+        "X-Other",
+        "a",
+        "aws",
+        "AWS",
+        "host",
+        "Host",
+        "hostess",
+        "te",
+        "TE",
+        "upgrade",
+        "x_y",
+        "!#$%&'*+-.^_`|~9",
+    ];
+    let no_names = [
+        "",
+        " ",
+        "a b",
+        ":path",
+        "a:b",
+        "a\n",
+        "caf\u{e9}",
+        "a,b",
+        "a/b",
+        "\u{0}",
+    ];
+    let words = [
+        "all",
+        "none",
+        "safe",
+        "uuid",
+        "visible",
+        "replace",
+        "reject",
+        "keep",
+        "derive",
+        "verbatim",
+        "skip",
+        "uuid4",
+        "uuid7",
+        "hex32",
+        "overwrite",
+        "if_absent",
+        "never",
+        "true",
+        "Safe",
+    ];
+    let ranges = [
+        "10.0.0.0/8",
+        "10.0.0.1",
+        "0.0.0.0/0",
+        "255.255.255.255/32",
+        "::",
+        "::1",
+        "::/0",
+        "2001:db8::/32",
+        "2001:DB8::1/128",
+        "1:2:3:4:5:6:7:8",
+        "1:2:3:4:5:6:7::",
+        "::2:3:4:5:6:7:8",
+        "1::8",
+        "::ffff:10.0.0.1/96",
+        "1:2:3:4:5:6:10.0.0.1",
+        "1::5:6:10.0.0.1",
+    ];
+    let no_ranges = [
+        "10.0.0.0/33",
+        "10.0.0/8",
+        "10.0.0.256",
+        "01.0.0.0",
+        "10.0.0.0/",
+        "10.0.0.0/08",
+        "10.0.0.0/+8",
+        "/8",
+        "::/129",
+        "::/012",
+        ":::",
+        "1:2:3:4:5:6:7",
+        "1:2:3:4:5:6:7:8:9",
+        "1::2::3",
+        "12345::",
+        "g::",
+        "::1%eth0",
+        "[::1]",
+        "10.0.0.0/8 ",
+        "::10.0.0.256",
+        "1:2:3:4:5:6:7:10.0.0.1",
+    ];
+    let mut pool: Vec<Value> = [&names[..], &no_names, &words, &ranges, &no_ranges]
+        .concat()
+        .into_iter()
+        .map(Value::from)
+        .collect();
+    let lists: Vec<Value> = pool.iter().map(|value| json!([value])).collect();
+    pool.extend(lists);
+    pool.extend([
+        json!(null),
+        json!(true),
+        json!(false),
+        json!([]),
+        json!({}),
+        json!({"_": 1}),
+        json!({"a": 1}),
+        json!([null]),
+        json!([1]),
+        json!([[]]),
+        json!(["aws", "x-a", "aws"]),
+        json!(["10.0.0.0/8", "::1"]),
+    ]);
+    pool.extend([0, 1, 2, 200, 1023, 1024, 1025, -1, i64::MAX, i64::MIN].map(Value::from));
+    pool.extend([0.0, 0.5, 1.0, 64.0, 64.5, 1024.0, 1025.0, -1.0].map(Value::from));
+
+    let keys = [
+        "header",
+        "generate",
+        "incoming",
+        "adopt",
+        "response",
+        "_other",
+        "other",
+        "incoming.trust",
+        "incoming.accept",
+        "incoming.max_length",
+        "incoming.on_invalid",
+        "incoming.original",
+        "incoming._x",
+        "incoming.x",
+        "adopt.from",
+        "adopt.non_uuid",
+        "adopt.x",
+        "response.echo",
+        "response.normalize_aws",
+        "response.x",
+    ];
+    let validator = validator();
+    let (mut accepted, mut refused, mut contradictions) = (0, 0, 0);
+    for key in keys {
+        for value in &pool {
+            let document = match key.split_once('.') {
+                Some((parent, key)) => json!({parent: {key: value}}),
+                None => json!({key: value}),
+            };
+            let valid = validator.is_valid(&document);
+            match config::parse(document.to_string().as_bytes()) {
+                Ok(_) => {
+                    assert!(valid, "only the schema refuses {document}");
+                    accepted += 1;
+                }
+                // What holds between two keys no schema says.
+                Err(problems) if problems[0].to_string().contains("than the id's own") => {
+                    contradictions += 1
+                }
+                Err(problems) => {
+                    assert!(!valid, "only the reader refuses {document}: {problems:?}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(
+        contradictions, 2,
+        "original and from, each with x-request-id"
+    );
+    assert!(accepted > 300 && refused > 2000, "{accepted} {refused}");
+}
