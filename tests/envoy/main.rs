@@ -8,6 +8,7 @@ mod protocols;
 mod replies;
 mod stage;
 mod table;
+mod updates;
 mod upstream;
 
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let shared = Arc::new(Shared::default());
     let mut trials = table::trials(&shared);
-    for (name, test) in [protocols::TESTS, replies::TESTS, log::TESTS].concat() {
+    for (name, test) in [protocols::TESTS, replies::TESTS, log::TESTS, updates::TESTS].concat() {
         let shared = Arc::clone(&shared);
         trials.push(Trial::test(name, move || {
             test(shared.stage()?);

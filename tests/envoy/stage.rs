@@ -176,7 +176,7 @@ fn listener_name(number: usize) -> String {
 
 /// `envoy/envoy.yaml` on free ports, with a listener for each configuration of the filter, with the test's upstream in place of the demo's and routes
 /// that end in each way a route can.
-fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
+pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
     let mut config = envoy::read_config(&root().join("envoy/envoy.yaml"))?;
     *at(&mut config, "/admin/address/socket_address/port_value") = json!(0);
     let listener = at(&mut config, "/static_resources/listeners/0");
@@ -243,7 +243,7 @@ fn cluster(name: &str, port: u16) -> Value {
     ]}]}})
 }
 
-fn at<'a>(value: &'a mut Value, pointer: &str) -> &'a mut Value {
+pub fn at<'a>(value: &'a mut Value, pointer: &str) -> &'a mut Value {
     value
         .pointer_mut(pointer)
         .unwrap_or_else(|| panic!("envoy/envoy.yaml has no {pointer}"))

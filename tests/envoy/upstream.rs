@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use crate::client::{Headers, owned};
 
@@ -13,6 +14,8 @@ use crate::client::{Headers, owned};
 pub enum Reply {
     /// Answers with these bytes and keeps the connection.
     Bytes(Vec<u8>),
+    /// Answers so after a while.
+    Later(Duration, Vec<u8>),
     /// Closes the connection without an answer.
     Close,
     /// Never answers.
@@ -133,6 +136,10 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                 .unwrap_or_else(|| Reply::ok(&[]))
         };
         match reply {
+            Reply::Later(wait, bytes) => {
+                thread::sleep(wait);
+                stream.write_all(&bytes).expect("Envoy takes the response");
+            }
             Reply::Bytes(bytes) => stream.write_all(&bytes).expect("Envoy takes the response"),
             Reply::Close => return,
             Reply::Silence => {}

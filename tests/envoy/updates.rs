@@ -1,0 +1,290 @@
+//! Configurations that are refused, and updates of a running filter, under load.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use request_id_filter::policy::Form;
+use serde_json::{Value, json};
+use xtask::envoy::{Output, Process};
+
+use crate::client::{Connection, Response};
+use crate::stage::{self, Stage, Test, at, is_new_of, string_value};
+use crate::upstream::{Reply, Upstream};
+
+pub const TESTS: &[Test] = &[
+    (
+        "update: a refused configuration keeps Envoy from starting and says why",
+        refused_at_start,
+    ),
+    (
+        "update: a Struct is told to be a StringValue",
+        refused_struct,
+    ),
+    ("update: by LDS, under load", listener_discovery),
+    ("update: by ECDS, under load", extension_discovery),
+];
+
+const BAD: &str =
+    r#"{"generate": "uuid5", "incoming": {"max_lenght": 64, "trust": ["10.0.0.0/8", "x"]}}"#;
+/// [`BAD`] in another text: Envoy remembers which texts were refused and does not ask again.
+fn bad_again(attempt: u64) -> String {
+    BAD.replacen('{', &format!(r#"{{"_attempt": {attempt}, "#), 1)
+}
+
+/// What is said of [`BAD`].
+const PROBLEMS: [&str; 3] = [
+    r#"configuration refused: generate: found "uuid5"; allowed: "uuid4", "uuid7" or "hex32""#,
+    "configuration refused: incoming.max_lenght: unknown key, with 64; did you mean incoming.max_length?",
+    r#"configuration refused: incoming.trust[1]: found "x"; allowed: "#,
+];
+
+const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0";
+
+/// The start of an Envoy whose filter has this `configuration`, which has to fail.
+fn failed_start(configuration: Value) -> String {
+    let mut config = stage::config(1, &[""]).expect("a configuration");
+    let listener = at(&mut config, "/static_resources/listeners")
+        .as_array_mut()
+        .expect("a list");
+    let listener = listener.last_mut().expect("our listener");
+    at(listener, FILTER)["typed_config"]["config"]["configuration"] = configuration;
+    match Process::start(&config, &Output::Kept, &[]) {
+        Ok(_) => panic!("Envoy started"),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+fn refused_at_start(_: &Stage) {
+    let error = failed_start(string_value(BAD));
+    assert!(error.contains("Envoy ended with exit status: 1"), "{error}");
+    for problem in PROBLEMS {
+        assert!(error.contains(problem), "{error}");
+    }
+}
+
+fn refused_struct(_: &Stage) {
+    let error = failed_start(json!({
+        "@type": "type.googleapis.com/google.protobuf.Struct",
+        "value": {"generate": "uuid7"},
+    }));
+    assert!(
+        error.contains(
+            "configuration refused: the configuration: found bytes of a protobuf message"
+        ),
+        "{error}"
+    );
+    assert!(error.contains("google.protobuf.StringValue"), "{error}");
+}
+
+/// An Envoy whose filter gets its configuration from a file.
+struct Discovery {
+    envoy: Process,
+    upstream: Upstream,
+    port: u16,
+    folder: tempfile::TempDir,
+    /// The resource in which the configuration stands, and where.
+    resource: Value,
+    configuration: &'static str,
+}
+
+impl Discovery {
+    /// Has Envoy see a new configuration, all at once.
+    fn publish(&mut self, configuration: &str) {
+        *at(&mut self.resource, self.configuration) = string_value(configuration);
+        publish(self.folder.path(), &self.resource);
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        let stats = self.envoy.get("/stats").expect("stats");
+        let lines = stats.lines().filter_map(|line| line.split_once(": "));
+        let found: Vec<_> = lines.filter(|(known, _)| known.ends_with(name)).collect();
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        found[0].1.parse().expect("a number")
+    }
+
+    fn request(&self) -> Response {
+        let mut connection = Connection::open(self.port);
+        connection.send(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        connection.receive()
+    }
+
+    /// Waits until new ids have this form.
+    fn wait_for(&self, form: Form) {
+        let started = Instant::now();
+        while !is_new_of(form, &self.request().id()) {
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "no id is a {form:?}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn file(folder: &Path) -> PathBuf {
+    folder.join("resources.json")
+}
+
+fn publish(folder: &Path, resource: &Value) {
+    let new = folder.join("new.json");
+    fs::write(&new, json!({"resources": [resource]}).to_string()).expect("a file");
+    fs::rename(new, file(folder)).expect("the file"); // what Envoy watches for
+}
+
+/// Bad and good updates in turn, while requests come without pause and one is long under way.
+fn update_under_load(discovery: &mut Discovery, rejected: &str) {
+    discovery.wait_for(Form::Uuid4);
+    let later = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec();
+    discovery
+        .upstream
+        .expect("/late", Reply::Later(Duration::from_secs(4), later));
+    let mut late = Connection::open(discovery.port);
+    late.send(b"GET /late HTTP/1.1\r\nhost: test\r\n\r\n");
+
+    let stop = AtomicBool::new(false);
+    let started = Instant::now();
+    let port = discovery.port;
+    thread::scope(|scope| {
+        let _stop = StopOnDrop(&stop); // also when an assertion fails below
+        let load = || {
+            let mut requests = 0_u32;
+            while !stop.load(Ordering::Relaxed) && started.elapsed() < Duration::from_secs(60) {
+                let mut connection = Connection::open(port);
+                connection.send(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+                let response = connection.receive();
+                assert_eq!(response.status, 200, "{response:?}");
+                assert!(!response.id().is_empty());
+                requests += 1;
+            }
+            requests
+        };
+        let loads = [scope.spawn(load), scope.spawn(load)];
+        let mut refused = 0;
+        for (good, form) in [
+            ("hex32", Form::Hex32),
+            ("uuid7", Form::Uuid7),
+            ("uuid4", Form::Uuid4),
+            ("hex32", Form::Hex32),
+        ] {
+            let before = discovery.request().id();
+            let mark = discovery.envoy.mark();
+            refused += 1;
+            discovery.publish(&bad_again(refused));
+            let waiting = Instant::now();
+            while discovery.counter(rejected) < refused {
+                assert!(
+                    waiting.elapsed() < Duration::from_secs(20),
+                    "the update is not rejected"
+                );
+                thread::sleep(Duration::from_millis(20));
+            }
+            let log: Vec<_> = discovery
+                .envoy
+                .log()
+                .lines()
+                .skip(mark)
+                .map(str::to_owned)
+                .collect();
+            for problem in PROBLEMS {
+                assert!(log.iter().any(|line| line.contains(problem)), "{log:#?}");
+            }
+            // The one before goes on.
+            assert_eq!(discovery.request().id().len(), before.len());
+            discovery.publish(&format!(r#"{{"generate": "{good}"}}"#));
+            discovery.wait_for(form);
+        }
+        stop.store(true, Ordering::Relaxed);
+        for load in loads {
+            let requests = load.join().expect("no request lost");
+            assert!(requests > 100, "{requests} requests are no load");
+        }
+    });
+    let late = late.receive();
+    assert_eq!((late.status, &*late.body), (200, &b"late"[..]));
+    assert!(
+        is_new_of(Form::Uuid4, &late.id()),
+        "the id it got when it came: {late:?}"
+    );
+}
+
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The static configuration and, taken from it, our listener on a port of its own.
+fn static_and_listener(upstream: u16) -> (Value, Value, u16) {
+    let mut config = stage::config(upstream, &[""]).expect("a configuration");
+    let listeners = at(&mut config, "/static_resources/listeners")
+        .as_array_mut()
+        .expect("a list");
+    let mut listener = listeners.pop().expect("our listener");
+    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = probe.local_addr().expect("an address").port();
+    *at(&mut listener, "/address/socket_address/port_value") = port.into();
+    config["node"] = json!({"id": "test", "cluster": "test"});
+    (config, listener, port)
+}
+
+const ARGUMENTS: [&str; 4] = ["--concurrency", "2", "--log-level", "error"];
+
+fn listener_discovery(_: &Stage) {
+    let upstream = Upstream::start();
+    let (mut config, mut listener, port) = static_and_listener(upstream.port);
+    let folder = tempfile::tempdir().expect("a folder");
+    listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
+    publish(folder.path(), &listener);
+    config["dynamic_resources"] =
+        json!({"lds_config": {"path_config_source": {"path": file(folder.path())}}});
+    let envoy = Process::start(&config, &Output::Kept, &ARGUMENTS).expect("an Envoy");
+    let mut discovery = Discovery {
+        envoy,
+        upstream,
+        port,
+        folder,
+        resource: listener,
+        configuration: "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration",
+    };
+    update_under_load(&mut discovery, "listener_manager.lds.update_rejected");
+}
+
+fn extension_discovery(_: &Stage) {
+    let upstream = Upstream::start();
+    let (mut config, mut listener, port) = static_and_listener(upstream.port);
+    let folder = tempfile::tempdir().expect("a folder");
+    let filter = at(&mut listener, FILTER).take();
+    let resource = json!({
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        "name": filter["name"],
+        "typed_config": filter["typed_config"],
+    });
+    publish(folder.path(), &resource);
+    *at(&mut listener, FILTER) = json!({
+        "name": filter["name"],
+        "config_discovery": {
+            "config_source": {"path_config_source": {"path": file(folder.path())}, "resource_api_version": "V3"},
+            "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+        },
+    });
+    let listeners = at(&mut config, "/static_resources/listeners")
+        .as_array_mut()
+        .expect("a list");
+    listeners.push(listener);
+    let envoy = Process::start(&config, &Output::Kept, &ARGUMENTS).expect("an Envoy");
+    let mut discovery = Discovery {
+        envoy,
+        upstream,
+        port,
+        folder,
+        resource,
+        configuration: "/typed_config/config/configuration",
+    };
+    update_under_load(&mut discovery, "request-id.update_rejected");
+}
