@@ -104,7 +104,7 @@ mod tests {
         }
         assert!(ids.is_sorted_by(|one, next| one < next));
         for id in ids {
-            assert_eq!((id.len(), &id[14..15]), (36, "7"));
+            assert_eq!((id.len(), id.as_bytes()[14]), (36, b'7'));
         }
     }
 }

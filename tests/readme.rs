@@ -1,5 +1,9 @@
 //! Every command and snippet of the README, run or compared with what is run.
 
+#[allow(dead_code)] // Only the configurations of the cases count here.
+mod cases;
+
+use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -7,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::thread;
 
+use request_id_filter::config;
 use serde_json::Value;
 use xtask::{envoy, root};
 
@@ -184,6 +189,95 @@ fn the_snippet_is_what_the_tests_run() {
             assert_eq!(&manager[key], value, "{key} differs from envoy/envoy.yaml");
         }
     }
+}
+
+/// Every configuration that the README shows is one of the table, which a real Envoy runs.
+#[test]
+fn configurations_are_in_the_table_of_cases() {
+    let parse = |text: &str| {
+        serde_json::from_str::<Value>(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    };
+    let table: Vec<_> = cases::all()
+        .iter()
+        .filter(|case| !case.config.is_empty())
+        .map(|case| parse(case.config))
+        .collect();
+    let shown = blocks("json");
+    assert!(shown.len() > 15, "{}", shown.len());
+    for text in shown {
+        assert!(
+            table.contains(&parse(text)),
+            "no case has the configuration {text}"
+        );
+    }
+}
+
+/// The table of keys says what the schema says.
+#[test]
+fn the_table_of_keys_is_that_of_the_schema() {
+    let schema = config::schema::schema();
+    let mut rows: HashMap<_, _> = README
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .filter_map(|(key, rest)| Some((key, rest.split(" | ").next()?)))
+        .collect();
+    for (key, setting) in settings(&schema) {
+        let values = rows
+            .remove(key.as_str())
+            .unwrap_or_else(|| panic!("{key} has no row"));
+        let default = setting["default"].to_string();
+        assert!(
+            values.starts_with(&format!("`{default}`")),
+            "the default of {key} is {default}: {values}"
+        );
+        for word in setting["enum"].as_array().into_iter().flatten() {
+            assert!(
+                values.contains(&format!("`{word}`")),
+                "{key} may be {word}: {values}"
+            );
+        }
+        assert!(
+            blocks("json")
+                .iter()
+                .any(|text| settings_of(text).contains(&key)),
+            "no example of {key}"
+        );
+    }
+    assert!(
+        !rows
+            .keys()
+            .any(|key| key.contains('.') && !key.contains(' ')),
+        "no such keys: {rows:?}"
+    );
+}
+
+/// The keys of the schema that are no objects, by their paths.
+fn settings(schema: &Value) -> Vec<(String, &Value)> {
+    let mut found = Vec::new();
+    for (key, value) in schema["properties"].as_object().into_iter().flatten() {
+        if value["type"] == "object" {
+            let below = settings(value)
+                .into_iter()
+                .map(|(path, value)| (format!("{key}.{path}"), value));
+            found.extend(below);
+        } else {
+            found.push((key.clone(), value));
+        }
+    }
+    found
+}
+
+/// The paths of the keys that a configuration has.
+fn settings_of(text: &str) -> Vec<String> {
+    let json: Value = serde_json::from_str(text).expect("JSON");
+    let mut paths = Vec::new();
+    for (key, value) in json.as_object().into_iter().flatten() {
+        match value.as_object() {
+            Some(object) => paths.extend(object.keys().map(|below| format!("{key}.{below}"))),
+            None => paths.push(key.clone()),
+        }
+    }
+    paths
 }
 
 #[test]

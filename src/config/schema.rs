@@ -1,6 +1,9 @@
 //! The JSON Schema of the configuration, put together from the types that read it. For editors and
 //! checks outside the module, which does not hold it.
 
+// Not in the module. serde_json's index adds a missing key of an object.
+#![allow(clippy::indexing_slicing)]
+
 use std::ops::RangeInclusive;
 
 use serde_json::{Value, json};

@@ -18,6 +18,7 @@ pub fn all() -> Vec<Case> {
         generate(),
         echo(),
         normalize_aws(),
+        recipes(),
     ]
     .concat()
 }
@@ -487,6 +488,8 @@ fn original() -> Vec<Case> {
 const ROOT: &str = "1-67891233-abcdef012345678912345678";
 /// What Python derives from [`ROOT`].
 const FROM_ROOT: &str = "51fa4fc6-2f99-5da1-918d-9a1595eac662";
+/// What Python derives from the CloudFront id below.
+const FROM_CF_ID: &str = "5aba6307-b928-5741-a0f5-87bbc22c5973";
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 fn adopt_from() -> Vec<Case> {
@@ -738,6 +741,69 @@ fn normalize_aws() -> Vec<Case> {
                     .upstream("x-request-id", "theirs-too")
                     .id("mine")
                     .kept(),
+            ],
+        ),
+    ]
+    .concat()
+}
+
+/// Configurations of the README that are no example of a single key.
+fn recipes() -> Vec<Case> {
+    let cf_id = "SOX4xwn4XV6Q4rgb7XiVGOHms_BGlTAC4KyHmureZmBNrjGdRLiNIQ==";
+    [
+        with(
+            r#"{"adopt": {"from": ["x-amzn-trace-id"]}}"#,
+            vec![
+                case("behind an ALB: the root of its trace header")
+                    .header(
+                        "x-amzn-trace-id",
+                        format!("Self=1-67891234-12456789abcdef0123456789;Root={ROOT}"),
+                    )
+                    .adopted(FROM_ROOT, "x-amzn-trace-id"),
+                case("behind an ALB: a caller's id")
+                    .header("x-amzn-trace-id", format!("Root={ROOT}"))
+                    .id("mine")
+                    .kept(),
+            ],
+        ),
+        with(
+            r#"{"adopt": {"from": ["x-amz-cf-id"]}}"#,
+            vec![
+                case("behind CloudFront: its id")
+                    .header("x-amz-cf-id", cf_id)
+                    .adopted(FROM_CF_ID, "x-amz-cf-id"),
+            ],
+        ),
+        with(
+            r#"{"incoming": {"trust": ["10.0.0.0/8", "fd00::/8"]}}"#,
+            vec![
+                case("internal callers: their id")
+                    .header(PEER, "fd12:3456::1")
+                    .id("mine")
+                    .kept(),
+                case("internal callers: a stranger's id")
+                    .header(PEER, "203.0.113.7")
+                    .id("mine")
+                    .replaced("untrusted"),
+            ],
+        ),
+        with(
+            r#"{"incoming": {"accept": "uuid", "on_invalid": "reject"}}"#,
+            vec![
+                case("strict UUIDs: a UUID").id(UUID).kept(),
+                case("strict UUIDs: another id")
+                    .id("mine")
+                    .rejected("not_uuid", "x-request-id is no UUID of the form 8-4-4-4-12"),
+                case("strict UUIDs: no id"),
+            ],
+        ),
+        with(
+            r#"{"adopt": {"from": ["traceparent"]}}"#,
+            vec![
+                case("the id from the trace")
+                    .header("traceparent", TRACEPARENT)
+                    .adopted("0af7651916cd43dd8448eb211c80319c", "traceparent"),
+                case("the id from no trace"),
             ],
         ),
     ]

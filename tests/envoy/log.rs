@@ -1,8 +1,10 @@
 //! What the filter says in Envoy's log, and when.
 
+use std::collections::HashSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::cases;
 use crate::client::Connection;
 use crate::stage::{Stage, Test};
 use crate::upstream::Reply;
@@ -11,6 +13,10 @@ pub const TESTS: &[Test] = &[
     (
         "log: name and version at the start, one line when configured",
         start,
+    ),
+    (
+        "log: a uuid7 comes with one warning about sampling",
+        warning,
     ),
     ("log: a bad value is never in it", bad_value),
     ("log: the level follows Envoy's while it runs", level),
@@ -34,11 +40,24 @@ fn start(stage: &Stage) {
         lines[1]
     );
     // Each plugin says it in each VM: the one Envoy tries it in, the main thread's, and a worker's.
-    let plugins = stage.configurations();
+    let plugins = stage.plugins();
     assert_eq!(
         lines.iter().filter(|line| **line == started).count(),
         3 * plugins
     );
+}
+
+fn warning(stage: &Stage) {
+    let log = stage.envoy.log();
+    let warnings = log
+        .lines()
+        .filter(|line| line.contains("[warning][wasm]") && line.contains("samples traces"));
+    let plugins = cases::all()
+        .into_iter()
+        .map(|case| case.config)
+        .filter(|config| config.contains("uuid7"));
+    let plugins: HashSet<_> = plugins.collect();
+    assert_eq!(warnings.count(), 3 * plugins.len());
 }
 
 fn bad_value(stage: &Stage) {

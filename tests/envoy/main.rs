@@ -4,6 +4,7 @@
 mod cases;
 mod client;
 mod log;
+mod peers;
 mod protocols;
 mod replies;
 mod stage;
@@ -23,7 +24,15 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let shared = Arc::new(Shared::default());
     let mut trials = table::trials(&shared);
-    for (name, test) in [protocols::TESTS, replies::TESTS, log::TESTS, updates::TESTS].concat() {
+    for (name, test) in [
+        protocols::TESTS,
+        peers::TESTS,
+        replies::TESTS,
+        log::TESTS,
+        updates::TESTS,
+    ]
+    .concat()
+    {
         let shared = Arc::clone(&shared);
         trials.push(Trial::test(name, move || {
             test(shared.stage()?);

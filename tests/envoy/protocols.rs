@@ -6,11 +6,12 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use http::{HeaderMap, HeaderValue, Request, Response};
+use request_id_filter::policy::Form;
 use tokio::net::TcpListener;
 use tokio::runtime;
 
 use crate::client::{Connection, TIMEOUT};
-use crate::stage::{Stage, Test, is_new};
+use crate::stage::{Stage, Test, is_new, is_new_of};
 use crate::upstream::Reply;
 
 pub const TESTS: &[Test] = &[
@@ -21,6 +22,10 @@ pub const TESTS: &[Test] = &[
     (
         "HTTP/1.1: pipelined requests have ids of their own",
         pipelining,
+    ),
+    (
+        "HTTP/1.1: version 7 ids of one worker sort by time",
+        sortable,
     ),
     ("HTTP/1.1: HEAD carries the id", head),
     ("HTTP/1.1: a request with a body carries the id", body),
@@ -87,6 +92,16 @@ fn pipelining(stage: &Stage) {
     let ids = [(); 3].map(|()| connection.receive().id());
     assert_eq!((&*ids[0], &*ids[2]), ("mine", "yours"));
     assert!(is_new(&ids[1]));
+}
+
+fn sortable(stage: &Stage) {
+    let mut connection = Connection::open(stage.port_with(r#"{"generate": "uuid7"}"#));
+    let requests =
+        [(); 200].map(|()| format!("GET {} HTTP/1.1\r\nhost: test\r\n\r\n", stage.unique("/")));
+    connection.send(requests.concat().as_bytes());
+    let ids = [(); 200].map(|()| connection.receive().id());
+    assert!(ids.is_sorted_by(|one, next| one < next), "{ids:#?}");
+    assert!(ids.iter().all(|id| is_new_of(Form::Uuid7, id)));
 }
 
 fn head(stage: &Stage) {

@@ -35,6 +35,8 @@ pub struct Stage {
     pub upstream: Upstream,
     /// Where the filter listens with the default configuration.
     pub port: u16,
+    /// Where it trusts 10.0.0.0/8 alone, and takes the peer's address from the connection.
+    pub edge: u16,
     /// Where it listens with each configuration of the table.
     ports: HashMap<&'static str, u16>,
     exchanges: AtomicUsize,
@@ -84,6 +86,7 @@ impl Stage {
         }
         Ok(Self {
             port: ports[""],
+            edge: envoy.port("edge")?,
             ports,
             upstream,
             envoy,
@@ -91,9 +94,14 @@ impl Stage {
         })
     }
 
-    /// How many configurations the filter has here.
-    pub fn configurations(&self) -> usize {
-        self.ports.len()
+    /// How many plugins the filter is here.
+    pub fn plugins(&self) -> usize {
+        self.ports.len() + 1
+    }
+
+    /// Where the filter listens with a configuration of the table.
+    pub fn port_with(&self, configuration: &str) -> u16 {
+        self.ports[configuration]
     }
 
     /// `path` with a query that no other request has.
@@ -202,16 +210,22 @@ pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
         ],
     });
     let main = listener.take();
+    let with_configuration = |name: &str, configuration: &str| {
+        let mut listener = main.clone();
+        listener["name"] = name.into();
+        let filter = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
+        at(&mut listener, filter)["configuration"] = string_value(configuration);
+        listener
+    };
     let listeners = at(&mut config, "/static_resources/listeners")
         .as_array_mut()
         .expect("a list");
     listeners.remove(0);
+    let mut edge = with_configuration("edge", r#"{"incoming": {"trust": ["10.0.0.0/8"]}}"#);
+    edge["filter_chains"][0]["filters"][0]["typed_config"]["use_remote_address"] = true.into();
+    listeners.push(edge);
     for (number, configuration) in configurations.iter().enumerate() {
-        let mut listener = main.clone();
-        listener["name"] = listener_name(number).into();
-        let filter = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
-        at(&mut listener, filter)["configuration"] = string_value(configuration);
-        listeners.push(listener);
+        listeners.push(with_configuration(&listener_name(number), configuration));
     }
     let refused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
