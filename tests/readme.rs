@@ -52,6 +52,16 @@ impl Drop for Run {
     }
 }
 
+/// A command as in a shell of its own, even where `make test` runs this.
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"] {
+        command.env_remove(variable);
+    }
+    command.current_dir(root());
+    command
+}
+
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("an address").port()
@@ -108,18 +118,17 @@ fn commands_print_what_the_readme_shows() {
     };
     let mut run = None;
     let mut ran = Vec::new();
-    for (command, shown) in commands() {
+    for (line, shown) in commands() {
         let shown: Vec<_> = shown.iter().map(|line| with_ports(line)).collect();
         let shown: Vec<_> = shown.iter().map(String::as_str).collect();
-        match command {
+        match line {
             "make run" => {
-                let mut child = Command::new("make")
+                let mut child = command("make")
                     .args([
                         "run",
                         &format!("PORT={port}"),
                         &format!("ADMIN_PORT={admin_port}"),
                     ])
-                    .current_dir(root())
                     .stdout(Stdio::piped())
                     .spawn()
                     .expect("make is missing: install it (Debian: apt-get install make)");
@@ -130,18 +139,18 @@ fn commands_print_what_the_readme_shows() {
                     printed.push(lines.next().expect("what to try").expect("text"));
                 }
                 thread::spawn(move || lines.for_each(drop));
-                assert_printed(command, &shown, &printed);
+                assert_printed(line, &shown, &printed);
             }
             // This is it; CI runs the command itself.
             "make test" => {}
             _ => {
-                let output = Command::new("bash")
-                    .args(["-c", &with_ports(command)])
+                let output = command("bash")
+                    .args(["-c", &with_ports(line)])
                     .output()
                     .expect("bash is missing");
                 assert!(
                     output.status.success(),
-                    "`{command}` fails; is its program missing? {}",
+                    "`{line}` fails; is its program missing? {}",
                     String::from_utf8_lossy(&output.stderr)
                 );
                 let printed = String::from_utf8(output.stdout).expect("text");
@@ -149,10 +158,10 @@ fn commands_print_what_the_readme_shows() {
                     .lines()
                     .map(|line| line.trim_end().to_owned())
                     .collect();
-                assert_printed(command, &shown, &printed);
+                assert_printed(line, &shown, &printed);
             }
         }
-        ran.push(command.split(' ').next().unwrap_or_default());
+        ran.push(line.split(' ').next().unwrap_or_default());
     }
     assert!(
         ["make", "curl", "python3"]
