@@ -28,7 +28,7 @@ const PLACEHOLDERS: &[&str] = &[
     "UUID_REPLACED_INVALID_REQUEST_ID",
 ];
 
-/// The header that an id was taken from. Displays as its name: never as bytes that a caller chose.
+/// The header that an id was taken from, by its name: never by bytes that a caller chose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// One of [`aws::REQUEST_NAMES`], behind `x-amzn-remapped-` or not.
@@ -44,16 +44,24 @@ pub enum Origin {
     Trace(&'static str),
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Origin {
+    /// The name of the header, with one prefix where it had any.
+    #[must_use]
+    pub fn header(&self) -> String {
         match self {
             Self::Aws {
                 name,
                 remapped: true,
-            } => write!(f, "remapped {name}"),
-            Self::Aws { name, .. } | Self::Trace(name) => f.write_str(name),
-            Self::Named(name) => fmt::Display::fmt(name, f),
+            } => format!("{}{name}", aws::REMAPPED),
+            Self::Aws { name, .. } | Self::Trace(name) => (*name).into(),
+            Self::Named(name) => name.as_str().into(),
         }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.header())
     }
 }
 

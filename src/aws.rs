@@ -29,7 +29,7 @@ pub const S3_HOST_ID: &str = "x-amz-id-2";
 
 /// What API Gateway puts before the name of a header of its back end that it has itself. Stacked
 /// gateways stack it.
-const REMAPPED: &str = "x-amzn-remapped-";
+pub const REMAPPED: &str = "x-amzn-remapped-";
 
 /// A header that belongs to a list of names: the better the name, the smaller the value.
 ///

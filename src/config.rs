@@ -33,6 +33,8 @@ object! {
         generate: Form = Form::Uuid4,
         /// What is done to a response.
         response: Response = Response::default(),
+        /// Whether access logs can say where an id is from, as `%FILTER_STATE(wasm.request_id.origin:PLAIN)%`.
+        log_origin: bool = false,
     }
 }
 
@@ -69,6 +71,8 @@ object! {
         echo: Echo = Echo::Overwrite,
         /// Whether the AWS id of a response is published as `x-amzn-requestid`.
         normalize_aws: bool = true,
+        /// Whether the header of the id is added to `access-control-expose-headers` of responses that have `access-control-allow-origin`, so that browser code of other origins can read it.
+        expose: bool = false,
     }
 }
 
@@ -140,5 +144,7 @@ fn policy(config: &Config, problems: &mut Problems) -> Option<Policy> {
         generate: config.generate,
         echo: config.response.echo,
         normalize_aws: config.response.normalize_aws,
+        expose: config.response.expose,
+        log_origin: config.log_origin,
     })
 }

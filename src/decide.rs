@@ -113,6 +113,30 @@ impl fmt::Display for Decision {
     }
 }
 
+impl Decision {
+    /// Where the id is from, in one word for access logs: `kept`, `adopted:x-amz-request-id`,
+    /// `generated`, `replaced:too_long`, `rejected:bad_byte`, `kept:bad_byte` in a dry run, and
+    /// `signed` for a request that is left as it is. No byte of it is a caller's.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        if self.write == Write::Signed {
+            return "signed".into();
+        }
+        let word = match &self.outcome {
+            Outcome::Kept => "kept",
+            Outcome::Adopted(origin) => return format!("adopted:{}", origin.header()),
+            Outcome::Generated => return "generated".into(),
+            Outcome::Replaced => "replaced",
+            Outcome::Rejected => "rejected",
+        };
+        match self.invalid {
+            Some(invalid) => format!("{word}:{}", invalid.name()),
+            None if self.outcome == Outcome::Replaced => format!("{word}:untrusted"),
+            None => word.into(),
+        }
+    }
+}
+
 /// Decides about one request. `None` if a new id is needed and there is none to be had; the
 /// request then passes as it is.
 pub fn decide(policy: &Policy, request: &mut impl Request) -> Option<Decision> {

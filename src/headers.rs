@@ -37,12 +37,19 @@ impl<'a> Headers<'a> {
         })
     }
 
+    /// The values of the lines of a header, in order.
+    pub fn values(self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.iter()
+            .filter(|(known, _)| name.is(known))
+            .map(|(_, value)| value)
+    }
+
     /// The values of all lines of a header, joined by commas; empty lines say nothing and are left
     /// out, as Envoy does when it joins. `None` if there is no such header.
     #[must_use]
     pub fn joined(self, name: &HeaderName) -> Option<Vec<u8>> {
         let mut joined: Option<Vec<u8>> = None;
-        for (_, value) in self.iter().filter(|(known, _)| name.is(known)) {
+        for value in self.values(name) {
             let joined = joined.get_or_insert_default();
             if !joined.is_empty() && !value.is_empty() {
                 joined.push(b',');

@@ -2,6 +2,8 @@
 //! what was decided; nothing is decided here.
 
 mod abi;
+mod metrics;
+mod plugin;
 mod random;
 mod root;
 mod stream;

@@ -20,6 +20,7 @@
 //! | [`aws`] | the names AWS gives its request ids |
 //! | [`sigv4`] | when a request must not be changed because its caller signed it |
 //! | [`respond`] | what a response gets |
+//! | [`stats`] | what is counted |
 //! | [`headers`], [`header_name`] | how the host hands over a header map; what a name may be |
 //!
 //! All of these are functions of bytes. `host`, which exists in the wasm build only, is the one
@@ -49,6 +50,7 @@ pub mod id;
 pub mod policy;
 pub mod respond;
 pub mod sigv4;
+pub mod stats;
 pub mod trust;
 
 #[cfg(target_family = "wasm")]

@@ -24,6 +24,10 @@ pub struct Policy {
     pub echo: Echo,
     /// Whether the AWS id of a response gets its one name.
     pub normalize_aws: bool,
+    /// Whether browser code of other origins may read the id of a response.
+    pub expose: bool,
+    /// Whether access logs can say where an id is from.
+    pub log_origin: bool,
 }
 
 impl Default for Policy {
@@ -38,6 +42,8 @@ impl Default for Policy {
             generate: Form::Uuid4,
             echo: Echo::Overwrite,
             normalize_aws: true,
+            expose: false,
+            log_origin: false,
         }
     }
 }

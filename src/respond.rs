@@ -2,18 +2,25 @@
 
 use crate::adopt::usable;
 use crate::aws::{self, Rank};
-use crate::headers::{HeaderMap, trim};
+use crate::header_name::HeaderName;
+use crate::headers::{HeaderMap, Headers, elements, trim};
 use crate::id::RequestId;
 use crate::policy::{Echo, Policy};
 
 /// What is set on a response. Nothing of it is ever removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response<'a> {
     /// Whether the header of the id is set to the id.
     pub set_id: bool,
     /// The value to publish as [`aws::CANONICAL`].
     pub aws_id: Option<&'a [u8]>,
+    /// The value to set as [`EXPOSE`].
+    pub expose: Option<Vec<u8>>,
 }
+
+/// The header that names those which browser code of other origins may read.
+pub const EXPOSE: &str = "access-control-expose-headers";
+const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 
 /// Decides about the response to the request that got `id`.
 #[must_use]
@@ -25,30 +32,40 @@ pub fn respond<'a>(
     let header = policy.names.id();
     // Where the id itself has that name, it goes first.
     let normalize = policy.normalize_aws && header.as_str() != aws::CANONICAL;
-    if !normalize {
-        let set_id = match policy.echo {
-            Echo::Overwrite => true,
-            Echo::Never => false,
-            Echo::IfAbsent => response
-                .joined(header)
-                .is_none_or(|value| trim(&value).is_empty()),
-        };
+    if !normalize && !policy.expose && policy.echo != Echo::IfAbsent {
+        // Nothing to find out: reading the headers would cost more than a needless write.
         return Response {
-            set_id,
+            set_id: policy.echo == Echo::Overwrite,
             aws_id: None,
+            expose: None,
         };
     }
+    let headers = response.all();
+    Response {
+        set_id: match policy.echo {
+            Echo::Overwrite => !headers.values(header).eq([id.as_bytes()]),
+            Echo::IfAbsent => headers.values(header).all(|value| trim(value).is_empty()),
+            Echo::Never => false,
+        },
+        aws_id: if normalize {
+            aws_id(policy, headers)
+        } else {
+            None
+        },
+        expose: if policy.expose {
+            expose(header, headers)
+        } else {
+            None
+        },
+    }
+}
 
-    let (mut ids, mut equal_ids, mut blank_ids): (usize, usize, usize) = (0, 0, 0);
+/// The id of an AWS service that is to be published under the one name.
+fn aws_id<'a>(policy: &Policy, headers: Headers<'a>) -> Option<&'a [u8]> {
     let mut has_canonical = false;
     let mut has_s3_host_id = false;
     let mut best: Option<(Rank, &[u8])> = None;
-    for (name, value) in response.all().iter() {
-        if header.is(name) {
-            ids = ids.saturating_add(1);
-            equal_ids = equal_ids.saturating_add((value == id.as_bytes()).into());
-            blank_ids = blank_ids.saturating_add(trim(value).is_empty().into());
-        }
+    for (name, value) in headers.iter() {
         if name.eq_ignore_ascii_case(aws::S3_HOST_ID.as_bytes()) {
             has_s3_host_id = true;
         } else if let Some(rank) = Rank::of(name, aws::RESPONSE_NAMES) {
@@ -60,16 +77,34 @@ pub fn respond<'a>(
             }
         }
     }
-    let set_id = match policy.echo {
-        // Not if the upstream sent just that.
-        Echo::Overwrite => (ids, equal_ids) != (1, 1),
-        Echo::IfAbsent => ids == blank_ids,
-        Echo::Never => false,
-    };
     // botocore reads S3's host id only where there is no x-amzn-requestid.
     let would_hide_host_id = has_s3_host_id && !has_canonical;
-    let aws_id = best
-        .filter(|&(rank, _)| rank != Rank::BEST && !would_hide_host_id)
-        .map(|(_, value)| value);
-    Response { set_id, aws_id }
+    best.filter(|&(rank, _)| rank != Rank::BEST && !would_hide_host_id)
+        .map(|(_, value)| value)
+}
+
+/// The names that browser code may read, with `header` among them. `None` where the response is for
+/// no other origin, or says it already: by name, or by `*`.
+fn expose(header: &HeaderName, headers: Headers<'_>) -> Option<Vec<u8>> {
+    let named = |wanted: &[u8]| {
+        headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+    };
+    if !named(ALLOW_ORIGIN.as_bytes()) {
+        return None;
+    }
+    let mut names = Vec::new();
+    for (name, value) in headers.iter() {
+        if name.eq_ignore_ascii_case(EXPOSE.as_bytes()) {
+            for element in elements(value) {
+                if element == b"*" || header.is(element) {
+                    return None;
+                }
+                names.push(element);
+            }
+        }
+    }
+    names.push(header.as_str().as_bytes());
+    Some(names.join(&b", "[..]))
 }

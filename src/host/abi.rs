@@ -60,6 +60,14 @@ unsafe extern "C" {
         grpc_status: i32,
     ) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_length: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_set_property(
+        path: *const u8,
+        path_length: usize,
+        value: *const u8,
+        value_length: usize,
+    ) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
 }
@@ -147,6 +155,33 @@ pub fn now() -> Option<u64> {
     // SAFETY: `nanoseconds` is valid for the write.
     ok(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) }).ok()?;
     nanoseconds.checked_div(1_000_000)
+}
+
+/// Defines a counter, or finds the one that another VM defined under this name.
+///
+/// # Errors
+/// The host's status; some hosts have no metrics.
+pub fn define_counter(name: &str) -> Result<u32, Refused> {
+    const COUNTER: u32 = 0;
+    let mut id = 0;
+    // SAFETY: `name` is readable for its length during the call; `id` is valid for the write.
+    ok(unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(id)
+}
+
+/// Adds to a counter. `by` has to be positive.
+pub fn increment(counter: u32, by: i64) {
+    // SAFETY: takes no pointer. A counter that was defined does not refuse.
+    let _ = ok(unsafe { proxy_increment_metric(counter, by) });
+}
+
+/// Publishes a value of the stream at hand, in Envoy as filter state `wasm.{name}`.
+///
+/// # Errors
+/// The host's status.
+pub fn publish(name: &str, value: &str) -> Result<(), Refused> {
+    // SAFETY: both are readable for their lengths during the call; the host copies them.
+    ok(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
 /// The level of the host's log for this module, of which an administrator may change.

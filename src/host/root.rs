@@ -1,6 +1,5 @@
 //! Life of the plugin: start, configuration, log level.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use log::{error, info, warn};
@@ -8,33 +7,24 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{ContextType, LogLevel};
 
 use super::abi;
-use super::random::Random;
+use super::metrics::Metrics;
+use super::plugin::Plugin;
 use super::stream::Stream;
 use crate::config;
-use crate::generate::Generator;
-use crate::policy::Policy;
 
-/// How often the log level in force is read. An administrator may change it at any time
-/// (`/logging?wasm=debug`), and asking the host for each request would cost each request.
+/// How often counts are handed to the host, and the log level in force is read: an administrator
+/// may change it at any time (`/logging?wasm=debug`). Doing either for each request would cost each
+/// request.
 const TICK_MILLISECONDS: u32 = 1000;
 
 pub fn create(_context_id: u32) -> Box<dyn RootContext> {
     Box::new(Root {
-        policy: Rc::default(),
-        ids: Rc::default(),
+        plugin: Rc::default(),
     })
 }
 
-/// Where new ids come from: one for all streams of the plugin in this VM.
-#[derive(Default)]
-pub struct Ids {
-    pub random: Random,
-    pub generator: Generator,
-}
-
 struct Root {
-    policy: Rc<Policy>,
-    ids: Rc<RefCell<Ids>>,
+    plugin: Rc<Plugin>,
 }
 
 impl Context for Root {}
@@ -68,18 +58,25 @@ impl RootContext for Root {
         for warning in accepted.policy.warnings() {
             warn!("{warning}");
         }
-        if abi::set_tick_period(TICK_MILLISECONDS).is_err() {
-            warn!(
-                "this host has no timers: a changed log level is noticed only with a new configuration"
-            );
+        let mut metrics = Metrics::default();
+        let has_timer = abi::set_tick_period(TICK_MILLISECONDS).is_ok();
+        if !has_timer {
+            warn!("this host has no timers: no counters, and a changed log level goes unnoticed");
+        } else if metrics.define().is_err() {
+            warn!("this host has no metrics: no counters");
         }
         info!("configured: {}", accepted.effective);
-        self.policy = Rc::new(accepted.policy);
+        self.plugin = Rc::new(Plugin {
+            policy: accepted.policy,
+            metrics,
+            ..Plugin::default()
+        });
         true
     }
 
     fn on_tick(&mut self) {
         follow_log_level();
+        self.plugin.metrics.flush();
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -87,8 +84,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        let (policy, ids) = (Rc::clone(&self.policy), Rc::clone(&self.ids));
-        Some(Box::new(Stream::new(policy, ids)))
+        Some(Box::new(Stream::new(Rc::clone(&self.plugin))))
     }
 }
 

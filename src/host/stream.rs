@@ -8,34 +8,30 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::abi::{self, Map, Refused};
-use super::root::Ids;
+use super::plugin::{Ids, Plugin};
 use crate::aws;
 use crate::decide::{Decision, Original, Outcome, Request, Write, decide, problem};
 use crate::header_name::HeaderName;
 use crate::headers::{HeaderMap, Headers};
 use crate::id::RequestId;
-use crate::policy::{Form, Policy};
-use crate::respond::respond;
+use crate::policy::Form;
+use crate::respond::{EXPOSE, respond};
+use crate::stats::Counter;
 
 /// What has to be remembered of a request: in the response phase the host shows nothing of it.
 pub struct Stream {
-    policy: Rc<Policy>,
-    ids: Rc<RefCell<Ids>>,
+    plugin: Rc<Plugin>,
     id: Option<RequestId>,
 }
 
 impl Stream {
-    pub fn new(policy: Rc<Policy>, ids: Rc<RefCell<Ids>>) -> Self {
-        Self {
-            policy,
-            ids,
-            id: None,
-        }
+    pub fn new(plugin: Rc<Plugin>) -> Self {
+        Self { plugin, id: None }
     }
 
     /// Sets what was decided on the request, and says whether it goes on.
     fn apply(&self, decision: &Decision) -> Action {
-        let names = &self.policy.names;
+        let names = &self.plugin.policy.names;
         if decision.write == Write::Set {
             set(Map::Request, names.id().as_str(), decision.id.as_bytes());
         }
@@ -51,7 +47,7 @@ impl Stream {
         }
         match (&decision.outcome, decision.invalid) {
             (Outcome::Rejected, Some(invalid)) => {
-                let body = problem(&self.policy, &decision.id, invalid);
+                let body = problem(&self.plugin.policy, &decision.id, invalid);
                 const BAD_REQUEST: u32 = 400;
                 const INVALID_ARGUMENT: i32 = 3; // what a gRPC client gets in its place
                 let answer = abi::respond(
@@ -74,6 +70,9 @@ impl Stream {
     }
 }
 
+/// What `log_origin` publishes; in Envoy `%FILTER_STATE(wasm.request_id.origin:PLAIN)%`.
+const ORIGIN: &str = "request_id.origin";
+
 /// `content-type: application/problem+json`, serialized.
 const PROBLEM_HEADERS: &[u8] = b"\x01\0\0\0\x0c\0\0\0\x18\0\0\0\
     content-type\0application/problem+json\0";
@@ -84,13 +83,22 @@ impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         let mut request = HostRequest {
             map: HostMap::new(Map::Request),
-            ids: &self.ids,
+            ids: &self.plugin.ids,
         };
-        let Some(decision) = decide(&self.policy, &mut request) else {
+        let policy = &self.plugin.policy;
+        let Some(decision) = decide(policy, &mut request) else {
             error!("no random bytes or no time from the host: this request gets no id");
             return Action::Continue;
         };
         debug!("{decision}");
+        for counter in decision.counters() {
+            self.plugin.metrics.add(counter);
+        }
+        if policy.log_origin
+            && let Err(Refused(status)) = abi::publish(ORIGIN, &decision.origin())
+        {
+            debug!("the host refused to set {ORIGIN}: status {status}");
+        }
         let action = self.apply(&decision);
         self.id = Some(decision.id);
         action
@@ -100,17 +108,18 @@ impl HttpContext for Stream {
         let Some(id) = &self.id else {
             return Action::Continue;
         };
+        let policy = &self.plugin.policy;
         let mut map = HostMap::new(Map::Response);
-        let response = respond(&self.policy, id, &mut map);
+        let response = respond(policy, id, &mut map);
         if response.set_id {
-            set(
-                Map::Response,
-                self.policy.names.id().as_str(),
-                id.as_bytes(),
-            );
+            set(Map::Response, policy.names.id().as_str(), id.as_bytes());
         }
         if let Some(aws_id) = response.aws_id {
             set(Map::Response, aws::CANONICAL, aws_id);
+            self.plugin.metrics.add(Counter::AwsNormalized);
+        }
+        if let Some(names) = response.expose {
+            set(Map::Response, EXPOSE, &names);
         }
         Action::Continue
     }

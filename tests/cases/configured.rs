@@ -500,7 +500,7 @@ fn adopt_from() -> Vec<Case> {
             case("adopt from nothing: kept").id("mine").kept(),
         ]),
         with(r#"{"adopt": {"from": ["aws"]}}"#, vec![
-            case("adopt from aws").header("x-amzn-remapped-x-amzn-requestid", UUID).adopted(UUID, "remapped x-amzn-requestid"),
+            case("adopt from aws").header("x-amzn-remapped-x-amzn-requestid", UUID).adopted(UUID, "x-amzn-remapped-x-amzn-requestid"),
         ]),
         with(r#"{"adopt": {"from": ["x-amz-cf-id", "X-Parent-Id", "aws"]}}"#, vec![
             case("adopt from a list: the first")

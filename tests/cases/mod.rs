@@ -441,22 +441,22 @@ fn adopted() -> Vec<Case> {
             .adopted(UUID, "x-amz-request-id"),
         case("a remapped name")
             .header("x-amzn-remapped-x-amzn-requestid", UUID)
-            .adopted(UUID, "remapped x-amzn-requestid"),
+            .adopted(UUID, "x-amzn-remapped-x-amzn-requestid"),
         case("the spelling of API Gateway")
             .header("X-Amzn-Remapped-X-Amzn-RequestId", UUID)
-            .adopted(UUID, "remapped x-amzn-requestid"),
+            .adopted(UUID, "x-amzn-remapped-x-amzn-requestid"),
         case("each name may be remapped")
             .header("x-amzn-remapped-x-amz-request-id", UUID)
-            .adopted(UUID, "remapped x-amz-request-id"),
+            .adopted(UUID, "x-amzn-remapped-x-amz-request-id"),
         case("a remapped name may be remapped")
             .header("x-amzn-remapped-x-amzn-remapped-x-amzn-requestid", UUID)
-            .adopted(UUID, "remapped x-amzn-requestid"),
+            .adopted(UUID, "x-amzn-remapped-x-amzn-requestid"),
         case("remapped thrice")
             .header(
                 "x-amzn-remapped-x-amzn-remapped-x-amzn-remapped-x-amz-requestid",
                 UUID,
             )
-            .adopted(UUID, "remapped x-amz-requestid"),
+            .adopted(UUID, "x-amzn-remapped-x-amz-requestid"),
         case("any plain name goes before a remapped one")
             .header("x-amzn-remapped-x-amzn-requestid", other)
             .header("x-amz-requestid", UUID)
@@ -464,7 +464,7 @@ fn adopted() -> Vec<Case> {
         case("once remapped goes before twice remapped")
             .header("x-amzn-remapped-x-amzn-remapped-x-amzn-requestid", other)
             .header("x-amzn-remapped-x-amz-requestid", UUID)
-            .adopted(UUID, "remapped x-amz-requestid"),
+            .adopted(UUID, "x-amzn-remapped-x-amz-requestid"),
         case("other remapped headers hold no id")
             .header("x-amzn-remapped-date", "x")
             .header("x-amzn-remapped-", "y"),
