@@ -29,7 +29,8 @@ fn no_text_is_the_default() {
         "incoming": {"trust": "all", "accept": "safe", "max_length": 200, "on_invalid": "replace", "original": null},
         "adopt": {"from": ["aws"], "non_uuid": "derive"},
         "generate": "uuid4",
-        "response": {"echo": "overwrite", "normalize_aws": true},
+        "response": {"echo": "overwrite", "normalize_aws": true, "expose": false},
+        "log_origin": false,
     });
     for text in [
         "",
@@ -81,14 +82,14 @@ const RANGE: &str =
 fn a_problem_says_where_what_and_what_instead() {
     for (text, expected) in [
         // Unknown keys, with the likely one wherever it belongs.
-        (r#"{"heade": 1}"#, "heade: unknown key, with 1; did you mean header? allowed: header, incoming, adopt, generate, response".into()),
-        (r#"{"max_length": 64}"#, "max_length: unknown key, with 64; did you mean incoming.max_length? allowed: header, incoming, adopt, generate, response".into()),
+        (r#"{"heade": 1}"#, "heade: unknown key, with 1; did you mean header? allowed: header, incoming, adopt, generate, response, log_origin".into()),
+        (r#"{"max_length": 64}"#, "max_length: unknown key, with 64; did you mean incoming.max_length? allowed: header, incoming, adopt, generate, response, log_origin".into()),
         (r#"{"incoming": {"max_lenght": 64}}"#, "incoming.max_lenght: unknown key, with 64; did you mean incoming.max_length? allowed: trust, accept, max_length, on_invalid, original".into()),
         (r#"{"incoming": {"maxLength": 64}}"#, "incoming.maxLength: unknown key, with 64; did you mean incoming.max_length? allowed: trust, accept, max_length, on_invalid, original".into()),
         (r#"{"adopt": {"Non-UUID": "skip"}}"#, r#"adopt.Non-UUID: unknown key, with "skip"; did you mean adopt.non_uuid? allowed: from, non_uuid"#.into()),
-        (r#"{"log_level": "info"}"#, r#"log_level: unknown key, with "info"; allowed: header, incoming, adopt, generate, response"#.into()),
-        (r#"{"": {}}"#, "\"\": unknown key, with {}; allowed: header, incoming, adopt, generate, response".into()),
-        ("{\"caf\u{e9}\\n\": 1}", r"caf\u{e9}\n: unknown key, with 1; allowed: header, incoming, adopt, generate, response".into()),
+        (r#"{"verbose": "info"}"#, r#"verbose: unknown key, with "info"; allowed: header, incoming, adopt, generate, response, log_origin"#.into()),
+        (r#"{"": {}}"#, "\"\": unknown key, with {}; allowed: header, incoming, adopt, generate, response, log_origin".into()),
+        ("{\"caf\u{e9}\\n\": 1}", r"caf\u{e9}\n: unknown key, with 1; allowed: header, incoming, adopt, generate, response, log_origin".into()),
         (r#"{"generate": "uuid4", "generate": "uuid7"}"#, "generate: found the key twice; allowed: once".into()),
         // Wrong types and values.
         (r#"{"header": 5}"#, format!("header: found 5; allowed: {NAME}")),
@@ -392,6 +393,9 @@ fn the_schema_accepts_and_refuses_what_the_reader_does() {
         "adopt.x",
         "response.echo",
         "response.normalize_aws",
+        "response.expose",
+        "response.x",
+        "log_origin",
         "response.x",
     ];
     let validator = validator();

@@ -15,6 +15,7 @@ use request_id_filter::headers::{HeaderMap, Headers, trim};
 use request_id_filter::id::RequestId;
 use request_id_filter::policy::{Form, Policy};
 use request_id_filter::respond::respond;
+use request_id_filter::stats::Counter;
 
 /// Headers as Envoy shows them to the filter.
 struct AsEnvoy {
@@ -144,6 +145,14 @@ fn check_request(case: &Case) {
     };
     assert_eq!(*write, expected, "{name}");
 
+    assert_eq!(decision.origin(), case.origin(), "{name}");
+    let counters = decision
+        .counters()
+        .map(|counter| counter_name(counter).to_owned());
+    let mut expected = case.counters();
+    expected.retain(|counter| counter != "aws_normalized"); // of the response
+    assert_eq!(counters.collect::<Vec<_>>(), expected, "{name}");
+
     let came = case
         .request
         .iter()
@@ -167,6 +176,11 @@ fn check_request(case: &Case) {
     }
 }
 
+fn counter_name(counter: Counter) -> &'static str {
+    let (_, name) = Counter::ALL[counter as usize];
+    name.strip_prefix("request_id_filter.").expect("our prefix")
+}
+
 fn check_response(case: &Case) {
     let name = case.name;
     let id = expected_id(case);
@@ -180,6 +194,11 @@ fn check_response(case: &Case) {
     let policy = policy(case);
     let response = respond(&policy, &id, &mut upstream);
     assert_eq!(response.aws_id, case.aws_id, "{name}");
+    assert_eq!(
+        response.expose.as_deref(),
+        case.expose.map(str::as_bytes),
+        "{name}"
+    );
     // A write may be left out where it would change nothing.
     let may_be_left_out = lines == 1 && theirs.as_deref() == Some(id.as_bytes());
     match case.echo {

@@ -18,6 +18,8 @@ pub fn all() -> Vec<Case> {
         generate(),
         echo(),
         normalize_aws(),
+        expose(),
+        log_origin(),
         recipes(),
     ]
     .concat()
@@ -177,14 +179,17 @@ fn trust() -> Vec<Case> {
                     .id("mine")
                     .id("mine")
                     .replaced("untrusted"),
-                case("trust none: no id"),
-                case("trust none: an empty id").id(""),
-                case("trust none: an AWS id").header("x-amzn-requestid", UUID),
+                case("trust none: no id").untrusted(),
+                case("trust none: an empty id").id("").untrusted(),
+                case("trust none: an AWS id")
+                    .header("x-amzn-requestid", UUID)
+                    .untrusted(),
                 case("trust none: a good id and an AWS id")
                     .header("x-amzn-requestid", UUID)
                     .id("mine")
                     .replaced("untrusted"),
                 case("trust none: the upstream is another matter")
+                    .untrusted()
                     .upstream("apigw-requestid", S3)
                     .aws_id(S3),
                 case("trust none: signed")
@@ -246,6 +251,7 @@ fn trust() -> Vec<Case> {
                     .header("x-amzn-requestid", UUID)
                     .adopted(UUID, "x-amzn-requestid"),
                 case("trust ranges: a stranger's AWS id")
+                    .untrusted()
                     .header(PEER, "11.0.0.1")
                     .header("x-amzn-requestid", UUID),
                 case("trust ranges: a trusted peer's bad id")
@@ -476,7 +482,7 @@ fn original() -> Vec<Case> {
         with(r#"{"incoming": {"original": "x-original-request-id", "trust": "none"}}"#, vec![
             case("original: of an untrusted id").id("mine").replaced("untrusted").original("mine"),
             case("original: of untrusted equal ones").id("mine").id("mine").replaced("untrusted").original("mine,mine"),
-            case("original: an untrusted caller's own").header(ORIGINAL, "fake"),
+            case("original: an untrusted caller's own").untrusted().header(ORIGINAL, "fake"),
         ]),
         with(r#"{"header": "x-correlation-id", "incoming": {"original": "X-Original-Request-Id", "on_invalid": "keep"}}"#, vec![
             other("original: nothing is replaced in a dry run").header(ORIGINAL, "fake").id("a b").kept_in_dry_run("a b", "bad_byte"),
@@ -806,6 +812,107 @@ fn recipes() -> Vec<Case> {
                 case("the id from no trace"),
             ],
         ),
+    ]
+    .concat()
+}
+
+fn expose() -> Vec<Case> {
+    const ALLOW: &str = "access-control-allow-origin";
+    const EXPOSE: &str = "access-control-expose-headers";
+    let cases = |prefix: &str| {
+        vec![
+            case(leak(prefix, "a response for another origin"))
+                .upstream(ALLOW, "https://example.com")
+                .expose("x-request-id"),
+            case(leak(prefix, "a response for all origins"))
+                .upstream(ALLOW, "*")
+                .expose("x-request-id"),
+            case(leak(prefix, "a response for no other origin")),
+            case(leak(prefix, "names without an origin")).upstream(EXPOSE, "etag"),
+            case(leak(prefix, "beside others"))
+                .upstream(ALLOW, "*")
+                .upstream(EXPOSE, "ETag,  x-other")
+                .id("mine")
+                .kept()
+                .expose("ETag, x-other, x-request-id"),
+            case(leak(prefix, "beside others in lines of their own"))
+                .upstream(EXPOSE, "etag")
+                .upstream(ALLOW, "*")
+                .upstream(EXPOSE, "x-other")
+                .expose("etag, x-other, x-request-id"),
+            case(leak(prefix, "said already"))
+                .upstream(ALLOW, "*")
+                .upstream(EXPOSE, "etag, X-Request-ID"),
+            case(leak(prefix, "all said already"))
+                .upstream(ALLOW, "*")
+                .upstream(EXPOSE, "*"),
+            case(leak(prefix, "a longer name is another"))
+                .upstream(ALLOW, "*")
+                .upstream(EXPOSE, "x-request-id-2")
+                .expose("x-request-id-2, x-request-id"),
+            case(leak(prefix, "an empty list"))
+                .upstream(ALLOW, "*")
+                .upstream(EXPOSE, "")
+                .expose("x-request-id"),
+        ]
+    };
+    [
+        with(r#"{"response": {"expose": true}}"#, cases("expose true")),
+        with(
+            r#"{"response": {"expose": true, "normalize_aws": false}}"#,
+            cases("expose true alone"),
+        ),
+        with(
+            r#"{"response": {"expose": false}}"#,
+            vec![
+                case("expose false")
+                    .upstream(ALLOW, "*")
+                    .upstream(EXPOSE, "etag"),
+            ],
+        ),
+        with(
+            r#"{"header": "X-Correlation-ID", "response": {"expose": true, "echo": "if_absent"}}"#,
+            vec![
+                other("expose true: another header")
+                    .upstream(ALLOW, "*")
+                    .expose("x-correlation-id"),
+            ],
+        ),
+    ]
+    .concat()
+}
+
+fn log_origin() -> Vec<Case> {
+    [
+        with(r#"{"log_origin": true}"#, vec![
+            case("log_origin true: kept").id("mine").kept(),
+            case("log_origin true: equal ones").id("mine").id("mine").kept_as("mine"),
+            case("log_origin true: generated"),
+            case("log_origin true: adopted").header("x-amz-request-id", S3).adopted(FROM_S3, "x-amz-request-id"),
+            case("log_origin true: adopted, remapped twice")
+                .header("x-amzn-remapped-x-amzn-remapped-x-amzn-requestid", UUID)
+                .adopted(UUID, "x-amzn-remapped-x-amzn-requestid"),
+            case("log_origin true: too long").id("a".repeat(201)).replaced("too_long"),
+            case("log_origin true: bytes").id(b"\xff").replaced("bad_byte"),
+            case("log_origin true: different ones").id("a").id("b").replaced("duplicate"),
+            case("log_origin true: signed").header("authorization", AUTHORIZATION).id("a b").replaced("bad_byte").signed(),
+        ]),
+        with(r#"{"log_origin": true, "incoming": {"accept": "uuid", "on_invalid": "reject"}, "adopt": {"from": ["x-parent-id", "x-amzn-trace-id"]}}"#, vec![
+            case("log_origin true: rejected").id("mine").rejected("not_uuid", "x-request-id is no UUID of the form 8-4-4-4-12"),
+            case("log_origin true: adopted from a named header").header("x-parent-id", UUID).adopted(UUID, "x-parent-id"),
+            case("log_origin true: adopted from a trace")
+                .header("x-amzn-trace-id", format!("Root={ROOT}"))
+                .adopted(FROM_ROOT, "x-amzn-trace-id"),
+        ]),
+        with(r#"{"log_origin": true, "incoming": {"trust": "none"}}"#, vec![
+            case("log_origin true: untrusted").id("mine").replaced("untrusted"),
+        ]),
+        with(r#"{"log_origin": true, "incoming": {"on_invalid": "keep"}}"#, vec![
+            case("log_origin true: kept in a dry run").id("a b").kept_in_dry_run("a b", "bad_byte"),
+        ]),
+        with(r#"{"log_origin": false}"#, vec![
+            case("log_origin false: nothing is published").id("mine").kept(),
+        ]),
     ]
     .concat()
 }

@@ -27,6 +27,8 @@ pub struct Case {
     pub log: String,
     /// Whether the request keeps what came because its caller signed it.
     pub signed: bool,
+    /// Whether the peer's ids are not believed.
+    pub untrusted: bool,
     /// Whether the request's id header is written.
     pub written: bool,
     /// What the upstream receives as [`ORIGINAL`], if a configuration names it.
@@ -37,6 +39,8 @@ pub struct Case {
     pub echo: Echo,
     /// The value that is set as `x-amzn-requestid` of the response, if it is set.
     pub aws_id: Option<&'static [u8]>,
+    /// The value that is set as `access-control-expose-headers`, if it is set.
+    pub expose: Option<&'static str>,
 }
 
 pub type Line = (&'static str, Vec<u8>);
@@ -73,11 +77,13 @@ fn case(name: &'static str) -> Case {
         id: Id::New(Form::Uuid4),
         log: "{} generated".into(),
         signed: false,
+        untrusted: false,
         written: true,
         original: None,
         rejected: None,
         echo: Echo::Id,
         aws_id: None,
+        expose: None,
     }
 }
 
@@ -141,7 +147,13 @@ impl Case {
         self
     }
 
+    fn untrusted(mut self) -> Self {
+        self.untrusted = true;
+        self
+    }
+
     fn replaced(mut self, reason: &str) -> Self {
+        self.untrusted |= reason == "untrusted";
         self.log = format!("{{}} replaced, was {reason}");
         self
     }
@@ -174,9 +186,60 @@ impl Case {
         self
     }
 
+    fn expose(mut self, names: &'static str) -> Self {
+        self.expose = Some(names);
+        self
+    }
+
     fn aws_id(mut self, id: &'static str) -> Self {
         self.aws_id = Some(id.as_bytes());
         self
+    }
+}
+
+impl Case {
+    /// The outcome and the reason, as the row says them: `("replaced", Some("too_long"))`.
+    fn said(&self) -> (&str, Option<&str>) {
+        let words = self
+            .log
+            .trim_end_matches(", signed")
+            .trim_start_matches("{} ");
+        let (outcome, rest) = words.split_once([' ', ',']).unwrap_or((words, ""));
+        (
+            outcome,
+            rest.rsplit(' ').next().filter(|reason| !reason.is_empty()),
+        )
+    }
+
+    /// What an access log shows where the configuration has `log_origin`.
+    pub fn origin(&self) -> String {
+        match self.said() {
+            _ if self.signed => "signed".into(),
+            (outcome, Some(reason)) => format!("{outcome}:{reason}"),
+            (outcome, None) => outcome.into(),
+        }
+    }
+
+    /// The counters that count the request and its response.
+    pub fn counters(&self) -> Vec<String> {
+        let (outcome, reason) = self.said();
+        let mut counters = vec![outcome.to_owned()];
+        match reason {
+            Some(reason) if ["too_long", "duplicate", "bad_byte", "not_uuid"].contains(&reason) => {
+                counters.push(format!("invalid.{reason}"));
+            }
+            _ => {}
+        }
+        if self.untrusted {
+            counters.push("untrusted".into());
+        }
+        if self.signed {
+            counters.push("signed".into());
+        }
+        if self.aws_id.is_some() {
+            counters.push("aws_normalized".into());
+        }
+        counters
     }
 }
 

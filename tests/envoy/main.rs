@@ -3,12 +3,14 @@
 #[path = "../cases/mod.rs"]
 mod cases;
 mod client;
+mod counters;
 mod log;
 mod peers;
 mod protocols;
 mod replies;
 mod stage;
 mod table;
+mod tracing;
 mod updates;
 mod upstream;
 
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
-use stage::Shared;
+use stage::{Shared, Stage};
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -24,18 +26,34 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let shared = Arc::new(Shared::default());
     let mut trials = table::trials(&shared);
-    for (name, test) in [
+    let untraced = [
         protocols::TESTS,
         peers::TESTS,
         replies::TESTS,
         log::TESTS,
         updates::TESTS,
-    ]
-    .concat()
-    {
+        counters::TESTS,
+    ];
+    let traced: [(_, _, fn(&Stage)); 2] = [
+        (
+            "tracing: at 100 % every new id is sampled",
+            Some(100),
+            tracing::all_are_sampled,
+        ),
+        (
+            "tracing: at 50 % about half of the new ids are",
+            Some(50),
+            tracing::half_are_sampled,
+        ),
+    ];
+    let untraced = untraced
+        .concat()
+        .into_iter()
+        .map(|(name, test)| (name, None, test));
+    for (name, sampling, test) in untraced.chain(traced) {
         let shared = Arc::clone(&shared);
         trials.push(Trial::test(name, move || {
-            test(shared.stage()?);
+            test(shared.traced(sampling)?);
             Ok(())
         }));
     }

@@ -17,14 +17,38 @@ use crate::upstream::{Reply, Seen, Upstream};
 /// A test of this program: its name and what it does.
 pub type Test = (&'static str, fn(&Stage));
 
-/// The stage, made by the first test that needs it.
+/// How a stage is set up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setup {
+    /// Whether several workers serve, and nothing but errors is logged.
+    pub workers: bool,
+    /// The percentage of requests to trace, if requests are traced. The table's default
+    /// configuration is then the one that the project ships.
+    pub sampling: Option<u32>,
+    /// Host calls that the filter has to do without.
+    pub without: &'static [&'static str],
+}
+
+/// The stages that tests share, each made by the first test that needs it.
 #[derive(Default)]
-pub struct Shared(OnceLock<Result<Stage, String>>);
+pub struct Shared([OnceLock<Result<Stage, String>>; 3]);
 
 impl Shared {
-    pub fn stage(&self) -> Result<&Stage, String> {
-        self.0
-            .get_or_init(|| Stage::start().map_err(|error| format!("{error:#}")))
+    /// With so many per cent of the requests traced, or without tracing.
+    pub fn traced(&self, sampling: Option<u32>) -> Result<&Stage, String> {
+        let [plain, half, whole] = &self.0;
+        let stage = match sampling {
+            None => plain,
+            Some(50) => half,
+            Some(100) => whole,
+            Some(other) => panic!("no stage samples {other} %"),
+        };
+        let setup = Setup {
+            sampling,
+            ..Setup::default()
+        };
+        stage
+            .get_or_init(|| Stage::start(setup).map_err(|error| format!("{error:#}")))
             .as_ref()
             .map_err(Clone::clone)
     }
@@ -40,6 +64,8 @@ pub struct Stage {
     /// Where it listens with each configuration of the table.
     ports: HashMap<&'static str, u16>,
     exchanges: AtomicUsize,
+    /// Where Envoy sends spans.
+    pub collector: Upstream,
 }
 
 /// What was sent and what came of it.
@@ -64,21 +90,27 @@ impl Exchange {
 }
 
 impl Stage {
-    fn start() -> anyhow::Result<Self> {
+    pub fn start(setup: Setup) -> anyhow::Result<Self> {
         module::build()?;
-        let upstream = Upstream::start();
+        let (upstream, collector) = (Upstream::start(), Upstream::start());
+        let (workers, level) = if setup.workers {
+            ("2", "wasm:warning")
+        } else {
+            ("1", "wasm:trace")
+        };
         let arguments = [
             "--concurrency",
-            "1",
+            workers,
             "--log-level",
             "error",
             "--component-log-level",
-            "wasm:trace",
+            level,
         ];
         let mut configurations: Vec<_> = cases::all().iter().map(|case| case.config).collect();
         configurations.sort_unstable();
         configurations.dedup();
-        let config = config(upstream.port, &configurations)?;
+        let mut config = config(upstream.port, &configurations)?;
+        setup.apply(&mut config, collector.port)?;
         let envoy = Process::start(&config, &Output::Kept, &arguments)?;
         let mut ports = HashMap::new();
         for (number, configuration) in configurations.into_iter().enumerate() {
@@ -91,6 +123,7 @@ impl Stage {
             upstream,
             envoy,
             exchanges: AtomicUsize::default(),
+            collector,
         })
     }
 
@@ -139,11 +172,7 @@ impl Stage {
     ) -> Exchange {
         let path = self.unique(path);
         self.upstream.expect(&path, reply);
-        let mut request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n").into_bytes();
-        for (name, value) in lines {
-            request.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
-        }
-        request.extend(b"\r\n");
+        let request = get(host, &path, lines);
         let mark = self.envoy.mark();
         let mut connection = Connection::open(port);
         connection.send(&request);
@@ -178,6 +207,100 @@ impl Stage {
     }
 }
 
+/// The bytes of a GET.
+pub fn get(host: &str, path: &str, lines: &[Line]) -> Vec<u8> {
+    let mut request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n").into_bytes();
+    for (name, value) in lines {
+        request.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+    }
+    request.extend(b"\r\n");
+    request
+}
+
+const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
+const PLUGIN: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
+
+impl Setup {
+    fn apply(self, config: &mut Value, collector: u16) -> anyhow::Result<()> {
+        let shipped = envoy::read_config(&root().join("envoy/envoy.yaml"))?
+            .pointer(&format!(
+                "/static_resources/listeners/0{PLUGIN}/configuration"
+            ))
+            .cloned();
+        let listeners = at(config, "/static_resources/listeners")
+            .as_array_mut()
+            .expect("a list");
+        for listener in listeners
+            .iter_mut()
+            .filter(|listener| listener["name"] != "demo")
+        {
+            if let Some(sampling) = self.sampling {
+                at(listener, MANAGER)["tracing"] = json!({
+                    "random_sampling": {"value": sampling},
+                    "provider": {
+                        "name": "envoy.tracers.zipkin",
+                        "typed_config": {
+                            "@type": "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig",
+                            "collector_cluster": "collector",
+                            "collector_endpoint": "/spans",
+                            "collector_endpoint_version": "HTTP_JSON",
+                        },
+                    },
+                });
+                let plugin = at(listener, PLUGIN);
+                if plugin["configuration"] == string_value("") {
+                    plugin["configuration"] = shipped
+                        .clone()
+                        .expect("a configuration in envoy/envoy.yaml");
+                }
+            }
+            if !self.without.is_empty() {
+                let allowed = HOST_CALLS
+                    .iter()
+                    .filter(|call| !self.without.contains(call));
+                let allowed: serde_json::Map<_, _> =
+                    allowed.map(|call| ((*call).into(), json!({}))).collect();
+                at(listener, PLUGIN)["capability_restriction_config"] =
+                    json!({"allowed_capabilities": allowed});
+            }
+        }
+        let clusters = at(config, "/static_resources/clusters")
+            .as_array_mut()
+            .expect("a list");
+        clusters.push(cluster("collector", collector));
+        Ok(())
+    }
+}
+
+/// What the module and Envoy call each other by.
+const HOST_CALLS: [&str; 25] = [
+    "environ_get",
+    "environ_sizes_get",
+    "fd_write",
+    "proc_exit",
+    "random_get",
+    "proxy_define_metric",
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_pairs",
+    "proxy_get_header_map_value",
+    "proxy_get_log_level",
+    "proxy_get_property",
+    "proxy_increment_metric",
+    "proxy_log",
+    "proxy_remove_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_set_tick_period_milliseconds",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_done",
+    "proxy_on_request_headers",
+    "proxy_on_response_headers",
+    "proxy_on_tick",
+    "proxy_on_vm_start",
+];
+
 fn listener_name(number: usize) -> String {
     format!("configuration {number}")
 }
@@ -189,7 +312,7 @@ pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
     *at(&mut config, "/admin/address/socket_address/port_value") = json!(0);
     let listener = at(&mut config, "/static_resources/listeners/0");
     *at(listener, "/address/socket_address/port_value") = json!(0);
-    let manager = at(listener, "/filter_chains/0/filters/0/typed_config");
+    let manager = at(listener, MANAGER);
     manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}]);
     manager["route_config"] = json!({
         "validate_clusters": false,
@@ -213,8 +336,7 @@ pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
     let with_configuration = |name: &str, configuration: &str| {
         let mut listener = main.clone();
         listener["name"] = name.into();
-        let filter = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
-        at(&mut listener, filter)["configuration"] = string_value(configuration);
+        at(&mut listener, PLUGIN)["configuration"] = string_value(configuration);
         listener
     };
     let listeners = at(&mut config, "/static_resources/listeners")

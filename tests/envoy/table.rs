@@ -11,24 +11,33 @@ use crate::stage::{Exchange, Shared, is_new_of};
 
 pub fn trials(shared: &Arc<Shared>) -> Vec<Trial> {
     let new_ids = Arc::<Mutex<HashSet<String>>>::default();
-    cases::all()
-        .into_iter()
-        .map(|case| {
+    let mut trials = Vec::new();
+    for sampling in [None, Some(50), Some(100)] {
+        for case in cases::all() {
             let (shared, new_ids) = (Arc::clone(shared), Arc::clone(&new_ids));
-            Trial::test(format!("case: {}", case.name), move || {
-                let exchange = shared.stage()?.exchange_case(&case);
-                let id = check_id(
-                    &case,
-                    &exchange,
-                    &mut new_ids.lock().unwrap_or_else(PoisonError::into_inner),
-                );
-                check_request(&case, &exchange, &id);
-                check_response(&case, &exchange, &id);
-                check_filter(&case, &exchange, &id);
-                Ok(())
-            })
-        })
-        .collect()
+            let traced = sampling.map_or(String::new(), |share| format!(", {share} % traced"));
+            trials.push(Trial::test(
+                format!("case: {}{traced}", case.name),
+                move || {
+                    let exchange = shared.traced(sampling)?.exchange_case(&case);
+                    let mut new_ids = new_ids.lock().unwrap_or_else(PoisonError::into_inner);
+                    let id = check_id(&case, &exchange, &mut new_ids);
+                    check_request(&case, &exchange, &id);
+                    check_response(&case, &exchange, &id);
+                    // With tracing, the default configuration is the one that is shipped.
+                    let is_shipped = sampling.is_some() && case.config.is_empty();
+                    check_filter(
+                        &case,
+                        &exchange,
+                        &id,
+                        is_shipped || case.config.contains(r#""log_origin": true"#),
+                    );
+                    Ok(())
+                },
+            ));
+        }
+    }
+    trials
 }
 
 /// The id, the same for the client, the upstream and the log.
@@ -126,6 +135,10 @@ fn check_request(case: &Case, exchange: &Exchange, id: &[u8]) {
         "x-envoy-expected-rq-timeout-ms",
         "x-envoy-internal",
         "x-envoy-external-address",
+        "x-b3-traceid",
+        "x-b3-spanid",
+        "x-b3-parentspanid",
+        "x-b3-sampled",
     ];
     assert_eq!(
         without(&without(seen, &by_envoy), &by_filter),
@@ -163,6 +176,19 @@ fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
         assert_eq!(response.all("x-amzn-requestid"), [aws_id]);
         others.push("x-amzn-requestid");
     }
+    if let Some(names) = case.expose {
+        assert_eq!(
+            response.all("access-control-expose-headers"),
+            [names.as_bytes()]
+        );
+        others.push("access-control-expose-headers");
+    }
+    if let [aws_id] = response.all("x-amzn-requestid")[..]
+        && let Ok(aws_id) = std::str::from_utf8(aws_id)
+        && !aws_id.is_empty()
+    {
+        assert_eq!(exchange.access_log["aws_request_id"], aws_id);
+    }
     assert_eq!(
         without(&response.headers, &others),
         without(&as_passed_on(&case.upstream), &others)
@@ -170,7 +196,7 @@ fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
 }
 
 /// What the filter did to get there, and what it said.
-fn check_filter(case: &Case, exchange: &Exchange, id: &[u8]) {
+fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
     let calls: Vec<_> = exchange
         .trace
         .iter()
@@ -188,6 +214,8 @@ fn check_filter(case: &Case, exchange: &Exchange, id: &[u8]) {
             "proxy_remove_header_map_value(0,",
             "proxy_replace_header_map_value(",
             "proxy_send_local_response(",
+            "proxy_increment_metric(",
+            "proxy_set_property(",
         ];
         assert!(
             known.iter().any(|known| call.starts_with(known)),
@@ -211,6 +239,26 @@ fn check_filter(case: &Case, exchange: &Exchange, id: &[u8]) {
         usize::from(removed),
         "{calls:#?}"
     );
+
+    // Counted inside, and handed over by the timer; published only where it is wanted.
+    assert!(
+        count("proxy_increment_metric(") == 0
+            || exchange
+                .trace
+                .iter()
+                .any(|line| line.contains("proxy_on_tick("))
+    );
+    assert_eq!(
+        count("proxy_set_property("),
+        usize::from(log_origin),
+        "{calls:#?}"
+    );
+    let origin = if log_origin {
+        case.origin().into()
+    } else {
+        serde_json::Value::Null
+    };
+    assert_eq!(exchange.access_log["origin"], origin, "{exchange:#?}");
 
     let said: Vec<_> = exchange
         .trace

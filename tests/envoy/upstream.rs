@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::client::{Headers, owned};
+use crate::client::{Headers, all, owned};
 
 /// What the upstream does with a request.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ impl Reply {
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub headers: Headers,
+    /// With the marks of its chunks, if it came in chunks.
+    pub body: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -109,19 +111,10 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
         let path = request.path.expect("a path").to_owned();
         let headers = owned(request.headers);
         received.drain(..length);
-        let body_length = headers
-            .iter()
-            .find(|(name, _)| name == "content-length")
-            .map_or(0, |(_, length)| {
-                String::from_utf8_lossy(length).parse().unwrap()
-            });
-        while received.len() < body_length {
-            let read = stream.read(&mut buffer).expect("a body");
-            received.extend(&buffer[..read]);
-        }
-        received.drain(..body_length);
-
-        let seen = Seen { headers };
+        let Some(body) = read_body(&mut stream, &mut received, &headers) else {
+            return;
+        };
+        let seen = Seen { headers, body };
         let reply = {
             let mut state = state.lock().unwrap();
             state
@@ -144,6 +137,34 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
             Reply::Close => return,
             Reply::Silence => {}
             Reply::WebSocket => return serve_web_socket(stream, &seen),
+        }
+    }
+}
+
+/// The body of a request; `None` if the connection ends before it does.
+fn read_body(stream: &mut TcpStream, received: &mut Vec<u8>, headers: &Headers) -> Option<Vec<u8>> {
+    const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
+    let length = all(headers, "content-length").first().map(|length| {
+        let length = std::str::from_utf8(length).expect("a length");
+        length.parse::<usize>().expect("a length")
+    });
+    let is_chunked = !all(headers, "transfer-encoding").is_empty();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let end = if is_chunked {
+            let mut windows = received.windows(LAST_CHUNK.len());
+            windows
+                .position(|window| window == LAST_CHUNK)
+                .map(|at| at + LAST_CHUNK.len())
+        } else {
+            Some(length.unwrap_or(0)).filter(|&length| length <= received.len())
+        };
+        if let Some(end) = end {
+            return Some(received.drain(..end).collect());
+        }
+        match stream.read(&mut buffer) {
+            Ok(read) if read > 0 => received.extend(&buffer[..read]),
+            _ => return None,
         }
     }
 }

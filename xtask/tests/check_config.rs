@@ -50,7 +50,7 @@ fn bare_json() {
     assert_eq!(
         stderr,
         "error: FILE: refused\n\
-         x: unknown key, with 1; allowed: header, incoming, adopt, generate, response\n\
+         x: unknown key, with 1; allowed: header, incoming, adopt, generate, response, log_origin\n\
          generate: found \"uuid\"; allowed: \"uuid4\", \"uuid7\" or \"hex32\"\n"
     );
     let stderr = refused("config.json", "{\"generate\": \"uuid4\",\n}");

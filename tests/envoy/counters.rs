@@ -1,0 +1,133 @@
+//! The counters, and hosts that have none.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use xtask::envoy::Process;
+
+use crate::cases;
+use crate::client::Connection;
+use crate::stage::{Setup, Stage, Test, get, is_new};
+use crate::upstream::Reply;
+
+pub const TESTS: &[Test] = &[
+    (
+        "counters: exact over workers and listeners, within two seconds",
+        exact,
+    ),
+    (
+        "counters: a host without metrics is told apart in one line",
+        without_metrics,
+    ),
+    (
+        "counters: a host without timers is told apart in one line",
+        without_timers,
+    ),
+];
+
+/// The counters of the filter, by their names behind `wasmcustom.request_id_filter.`.
+pub fn counters(envoy: &Process) -> BTreeMap<String, u64> {
+    let stats = envoy.get("/stats?filter=^wasmcustom").expect("stats");
+    let lines = stats
+        .lines()
+        .filter_map(|line| line.strip_prefix("wasmcustom.request_id_filter."));
+    lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, count)| (name.to_owned(), count.parse().expect("a number")))
+        .collect()
+}
+
+const NAMES: [&str; 12] = [
+    "adopted",
+    "aws_normalized",
+    "generated",
+    "invalid.bad_byte",
+    "invalid.duplicate",
+    "invalid.not_uuid",
+    "invalid.too_long",
+    "kept",
+    "rejected",
+    "replaced",
+    "signed",
+    "untrusted",
+];
+
+fn exact(_: &Stage) {
+    let stage = Stage::start(Setup {
+        workers: true,
+        ..Setup::default()
+    })
+    .expect("a stage");
+    let mut expected: BTreeMap<_, _> = NAMES.map(|name| (name.to_owned(), 0)).into();
+    assert_eq!(counters(&stage.envoy), expected);
+    let cases = cases::all();
+    // Connections of two threads, which the two workers share; each request a connection of its own.
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for case in &cases {
+                    let path = stage.unique(case.path);
+                    stage.upstream.expect(&path, Reply::ok(&case.upstream));
+                    let mut connection = Connection::open(stage.port_with(case.config));
+                    connection.send(&get("test", &path, &case.request));
+                    connection.receive();
+                }
+            });
+        }
+    });
+    let last = Instant::now();
+    for case in &cases {
+        for counter in case.counters() {
+            *expected.get_mut(&counter).expect("a known counter") += 2;
+        }
+    }
+    while counters(&stage.envoy) != expected && last.elapsed() < Duration::from_secs(2) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(counters(&stage.envoy), expected);
+    assert!(expected.values().all(|&count| count > 0), "{expected:?}");
+    let outcomes =
+        ["kept", "adopted", "generated", "replaced", "rejected"].map(|name| expected[name]);
+    assert_eq!(outcomes.iter().sum::<u64>(), 2 * cases.len() as u64);
+}
+
+/// A filter that may not make these calls serves, and says so in one line a plugin and VM.
+fn without(calls: &'static [&'static str], line: &str) {
+    let stage = Stage::start(Setup {
+        without: calls,
+        ..Setup::default()
+    })
+    .expect("a stage");
+    let mut connection = Connection::open(stage.port);
+    connection.send(&get("test", &stage.unique("/"), &[]));
+    assert!(is_new(&connection.receive().id()));
+    thread::sleep(Duration::from_millis(1500)); // A tick, if there is one.
+    assert!(counters(&stage.envoy).is_empty());
+    let log = stage.envoy.log();
+    let warnings = log
+        .lines()
+        .filter(|said| said.contains("wasm log") && said.contains("this host has no"));
+    let warnings: Vec<_> = warnings.collect();
+    assert_eq!(warnings.len(), 3 * stage.plugins(), "{warnings:#?}");
+    assert!(
+        warnings.iter().all(|said| said.ends_with(line)),
+        "{warnings:#?}"
+    );
+    connection.send(&get("test", &stage.unique("/"), &[]));
+    assert!(is_new(&connection.receive().id()));
+}
+
+fn without_metrics(_: &Stage) {
+    without(
+        &["proxy_define_metric"],
+        "this host has no metrics: no counters",
+    );
+}
+
+fn without_timers(_: &Stage) {
+    without(
+        &["proxy_set_tick_period_milliseconds"],
+        "this host has no timers: no counters, and a changed log level goes unnoticed",
+    );
+}
