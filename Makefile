@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test build check-config schema lint
+.PHONY: help run test test-tools build check-config schema lint
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -10,6 +10,9 @@ run: cargo ## Run the filter in Envoy on 127.0.0.1:10000 (PORT=â€¦ ADMIN_PORT=â€
 
 test: cargo ## Run all tests, with a real Envoy (ENVOY=/path/to/envoy)
 	cargo test --locked --workspace
+
+test-tools: cargo ## Run the tests that need Debian's chromium and prometheus
+	cargo test --locked --test tools
 
 build: cargo ## Build target/request-id-filter.wasm and print its size
 	@cargo xtask build

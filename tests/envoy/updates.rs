@@ -206,6 +206,21 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
         is_new_of(Form::Uuid4, &late.id()),
         "the id it got when it came: {late:?}"
     );
+
+    // Not a count is lost with the plugins that went.
+    let waiting = Instant::now();
+    loop {
+        let counted = discovery.counter("wasmcustom.request_id_filter.generated");
+        let served = discovery.counter("http.main.downstream_rq_total");
+        if counted == served {
+            return;
+        }
+        assert!(
+            waiting.elapsed() < Duration::from_secs(5),
+            "{counted} of {served} requests are counted"
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 struct StopOnDrop<'a>(&'a AtomicBool);

@@ -1,0 +1,133 @@
+//! What the rules and the dashboard ask for is what a scrape of the shipped configuration has.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use promql_parser::parser::{self, Expr, VectorSelector};
+use promql_parser::util::{ExprVisitor, walk_expr};
+use serde_json::Value;
+use xtask::envoy::{self, Output, Process};
+use xtask::{module, root};
+
+/// The series of a scrape: names and labels.
+fn scrape() -> Vec<(String, BTreeMap<String, String>)> {
+    module::build().expect("a module");
+    let mut config = envoy::read_config(&root().join("envoy/envoy.yaml")).expect("a configuration");
+    for address in ["/admin/address", "/static_resources/listeners/0/address"] {
+        *config
+            .pointer_mut(&format!("{address}/socket_address/port_value"))
+            .expect("a port") = 0.into();
+    }
+    let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
+    let text = envoy.get("/stats/prometheus").expect("a scrape");
+    let series = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('{'));
+    series
+        .filter_map(|(name, rest)| Some((name, rest.rsplit_once('}')?.0)))
+        .map(|(name, labels)| {
+            let labels = labels.split(',').filter_map(|label| label.split_once('='));
+            let labels = labels
+                .map(|(name, value)| (name.into(), value.trim_matches('"').into()))
+                .collect();
+            (name.into(), labels)
+        })
+        .collect()
+}
+
+#[derive(Default)]
+struct Selectors(Vec<VectorSelector>);
+
+impl ExprVisitor for Selectors {
+    type Error = ();
+
+    fn pre_visit(&mut self, expression: &Expr) -> Result<bool, ()> {
+        match expression {
+            Expr::VectorSelector(selector) => self.0.push(selector.clone()),
+            Expr::MatrixSelector(selector) => self.0.push(selector.vs.clone()),
+            _ => {}
+        }
+        Ok(true)
+    }
+}
+
+/// Every expression of the rules and of the dashboard.
+fn expressions() -> Vec<String> {
+    let rules = envoy::read_config(&root().join("envoy/prometheus-rules.yaml")).expect("rules");
+    let dashboard =
+        fs::read_to_string(root().join("envoy/grafana-dashboard.json")).expect("a dashboard");
+    let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
+    let mut expressions = Vec::new();
+    collect(&rules, &mut expressions);
+    collect(&dashboard, &mut expressions);
+    expressions
+}
+
+fn collect(value: &Value, expressions: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members {
+                match member.as_str() {
+                    Some(expression) if key == "expr" => {
+                        // Grafana fills its variable in.
+                        expressions.push(expression.replace("$__rate_interval", "5m"));
+                    }
+                    _ => collect(member, expressions),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, expressions)),
+        _ => {}
+    }
+}
+
+#[test]
+fn rules_and_dashboard_ask_for_what_there_is() {
+    let series = scrape();
+    let expressions = expressions();
+    assert!(expressions.len() >= 10, "{expressions:?}");
+    let mut found = 0;
+    for text in &expressions {
+        let expression = parser::parse(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let mut selectors = Selectors::default();
+        walk_expr(&mut selectors, &expression).expect("a walk");
+        for selector in selectors.0 {
+            let name = selector.name.as_deref().unwrap_or_default();
+            if name.starts_with("request_id_filter:") {
+                let rules =
+                    fs::read_to_string(root().join("envoy/prometheus-rules.yaml")).expect("rules");
+                assert!(
+                    rules.contains(&format!("- record: {name}\n")),
+                    "{name} is not recorded"
+                );
+                continue;
+            }
+            let matches = series.iter().filter(|(known, labels)| {
+                known == name
+                    && selector.matchers.matchers.iter().all(|matcher| {
+                        let value = labels.get(&matcher.name).map_or("", String::as_str);
+                        matcher.is_match(value)
+                    })
+            });
+            assert_ne!(matches.count(), 0, "no series for {selector} of {text}");
+            found += 1;
+        }
+    }
+    assert!(found >= 10);
+}
+
+/// One metric, whose label says which counter it is.
+#[test]
+fn the_counters_are_one_metric() {
+    let series = scrape();
+    let of_filter: Vec<_> = series
+        .iter()
+        .filter(|(name, _)| name.contains("request_id_filter"))
+        .collect();
+    assert_eq!(of_filter.len(), 12, "{of_filter:?}");
+    for (name, labels) in of_filter {
+        assert_eq!(name, "request_id_filter");
+        assert_eq!(labels.keys().collect::<Vec<_>>(), ["outcome"]);
+    }
+}

@@ -1,0 +1,136 @@
+//! Tests with tools that a machine with Rust and Python may lack: Debian's chromium and prometheus.
+
+#[allow(dead_code)] // Requests here come from a browser.
+#[path = "../envoy/client.rs"]
+mod client;
+#[allow(dead_code)]
+#[path = "../envoy/upstream.rs"]
+mod upstream;
+
+use std::process::{Command, Output};
+
+use serde_json::json;
+use upstream::{Reply, Upstream};
+use xtask::envoy::{self, Process};
+use xtask::{module, root};
+
+/// Runs a tool of a Debian package.
+fn run(command: &mut Command, package: &str) -> Output {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.current_dir(root()).output();
+    let output = output
+        .unwrap_or_else(|error| panic!("{program} is missing, apt-get install {package}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} fails:\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+#[test]
+fn alert_rules_are_good_and_fire_when_they_should() {
+    run(
+        Command::new("promtool").args([
+            "check",
+            "rules",
+            "--lint-fatal",
+            "envoy/prometheus-rules.yaml",
+        ]),
+        "prometheus",
+    );
+    run(
+        Command::new("promtool").args(["test", "rules", "envoy/prometheus-rules.test.yaml"]),
+        "prometheus",
+    );
+}
+
+/// What a page of one origin reads of the id in a response of another, behind the filter.
+fn read_by_a_browser(configuration: &str) -> String {
+    module::build().expect("a module");
+    let upstream = Upstream::start();
+    upstream.expect(
+        "/data",
+        Reply::ok(&[("access-control-allow-origin", b"*".to_vec())]),
+    );
+    let mut config = envoy::read_config(&root().join("envoy/envoy.yaml")).expect("a configuration");
+    *config
+        .pointer_mut("/admin/address/socket_address/port_value")
+        .expect("a port") = 0.into();
+    let listener = &mut config["static_resources"]["listeners"][0];
+    listener["address"]["socket_address"]["port_value"] = 0.into();
+    let plugin = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0];
+    plugin["typed_config"]["config"]["configuration"]["value"] = configuration.into();
+    config["static_resources"]["clusters"][0]["load_assignment"]["endpoints"] = json!([{"lb_endpoints": [
+        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": upstream.port}}}}
+    ]}]);
+    let envoy =
+        Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
+    let data = format!(
+        "http://127.0.0.1:{}/data",
+        envoy.port("main").expect("a port")
+    );
+
+    let page = format!(
+        "<!doctype html><title>page</title><p id=result>none</p><script>
+         const result = document.getElementById('result');
+         fetch('{data}').then(
+           response => result.textContent = 'read ' + response.headers.get('x-request-id'),
+           error => result.textContent = 'failed: ' + error);
+         </script>"
+    );
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n",
+        page.len()
+    );
+    let site = Upstream::start();
+    site.expect("/page", Reply::Bytes([head, page].concat().into_bytes()));
+    let profile = tempfile::tempdir().expect("a folder");
+    let output = run(
+        Command::new("chromium")
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+            ])
+            .args([
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args([
+                "--virtual-time-budget=10000",
+                "--timeout=20000",
+                "--dump-dom",
+            ])
+            .arg(format!("http://127.0.0.1:{}/page", site.port)),
+        "chromium",
+    );
+    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
+    let result = dom
+        .split_once("<p id=\"result\">")
+        .and_then(|(_, rest)| rest.split_once("</p>"));
+    let (result, _) = result.unwrap_or_else(|| panic!("no result in the page: {dom}"));
+    if let Some(id) = result.strip_prefix("read ").filter(|id| *id != "null") {
+        let seen = upstream.seen("/data");
+        assert_eq!(
+            client::all(&seen[0].headers, "x-request-id"),
+            [id.as_bytes()]
+        );
+    }
+    result.into()
+}
+
+#[test]
+fn a_browser_reads_the_id_of_another_origin_where_it_is_exposed() {
+    let read = read_by_a_browser(r#"{"response": {"expose": true}}"#);
+    assert!(
+        read.starts_with("read ") && read.len() == "read ".len() + 36,
+        "{read}"
+    );
+    assert_eq!(read_by_a_browser(""), "read null");
+}
