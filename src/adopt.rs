@@ -1,7 +1,5 @@
 //! Where an id is taken from when none came, and what becomes of it.
 
-use std::fmt;
-
 use uuid::Uuid;
 
 use crate::aws::{self, Rank};
@@ -56,12 +54,6 @@ impl Origin {
             Self::Aws { name, .. } | Self::Trace(name) => (*name).into(),
             Self::Named(name) => name.as_str().into(),
         }
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.header())
     }
 }
 

@@ -88,7 +88,7 @@ pub struct Accepted {
 /// Reads the configuration of the plugin. No text, or a blank one, is the default.
 ///
 /// # Errors
-/// Every problem of the text, in its order. Of text that is no JSON the first.
+/// Every problem of the text; of text that is no JSON the first.
 pub fn parse(text: &[u8]) -> Result<Accepted, Vec<Problem>> {
     let mut problems = Problems::new(Config::paths(""));
     let config = if text.trim_ascii().is_empty() {
@@ -120,16 +120,21 @@ fn policy(config: &Config, problems: &mut Problems) -> Option<Policy> {
         Ok(names) => names,
         Err(_) if problems.has("header") => return None,
         Err(clashes) => {
+            const NOT_THE_ID: &str = "another header than the id's own (`header`)";
             for clash in clashes {
-                let path = match clash {
-                    Clash::Original => "incoming.original".into(),
-                    Clash::Source(place) => format!("adopt.from[{place}]"),
+                let (path, allowed) = match clash {
+                    Clash::OriginalIsId => ("incoming.original".into(), NOT_THE_ID),
+                    Clash::OriginalIsSource => (
+                        "incoming.original".into(),
+                        "a header that no id is taken from (`adopt.from`)",
+                    ),
+                    Clash::SourceIsId(place) => (format!("adopt.from[{place}]"), NOT_THE_ID),
                 };
-                problems.add(
-                    path,
-                    format!("\"{}\"", config.header),
-                    "another header than the id's own (`header`)".into(),
-                );
+                let name = match (clash, &config.incoming.original) {
+                    (Clash::OriginalIsSource, Some(original)) => original,
+                    _ => &config.header,
+                };
+                problems.add(path, format!("\"{name}\""), allowed.into());
             }
             return None;
         }

@@ -40,8 +40,6 @@ pub struct Decision {
     pub id: RequestId,
     /// How it came to that id.
     pub outcome: Outcome,
-    /// What was wrong with the id that came. Beside [`Outcome::Kept`] in a dry run only.
-    pub invalid: Option<Invalid>,
     /// Whether the peer is one whose ids are not believed.
     pub untrusted: bool,
     /// What is done to the header of the id.
@@ -55,14 +53,18 @@ pub struct Decision {
 pub enum Outcome {
     /// By the one that came.
     Kept,
+    /// By the one that came although it is not good: a dry run.
+    DryRun(Invalid),
     /// None came; another header had one.
     Adopted(adopt::Origin),
     /// None came.
     Generated,
-    /// One came that is not believed; the new one is adopted or generated.
-    Replaced,
+    /// One came that is not good; the new one is adopted or generated.
+    Replaced(Invalid),
+    /// One came from a peer whose ids are not believed.
+    Disbelieved,
     /// One came that is not good; the request goes no further, and the id is its response's.
-    Rejected,
+    Rejected(Invalid),
 }
 
 /// What is done to the header of the id.
@@ -90,22 +92,16 @@ pub enum Original {
 /// One line for the log, without a byte of what is not believed.
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.outcome, self.invalid) {
-            (Outcome::Kept, Some(invalid)) => {
-                write!(f, "kept in a dry run, is {}", invalid.name())?
-            }
-            (Outcome::Kept, None) => write!(f, "{} kept", self.id)?,
-            (Outcome::Adopted(origin), _) => write!(f, "{} adopted from {origin}", self.id)?,
-            (Outcome::Generated, _) => write!(f, "{} generated", self.id)?,
-            (Outcome::Replaced, Some(invalid)) => {
-                write!(f, "{} replaced, was {}", self.id, invalid.name())?;
-            }
-            (Outcome::Replaced, None) => write!(f, "{} replaced, was untrusted", self.id)?,
-            (Outcome::Rejected, invalid) => {
-                let name = invalid.map_or("", Invalid::name);
-                write!(f, "{} rejected, was {name}", self.id)?;
-            }
-        }
+        let id = &self.id;
+        match &self.outcome {
+            Outcome::Kept => write!(f, "{id} kept"),
+            Outcome::DryRun(invalid) => write!(f, "kept in a dry run, is {}", invalid.name()),
+            Outcome::Adopted(origin) => write!(f, "{id} adopted from {}", origin.header()),
+            Outcome::Generated => write!(f, "{id} generated"),
+            Outcome::Replaced(invalid) => write!(f, "{id} replaced, was {}", invalid.name()),
+            Outcome::Disbelieved => write!(f, "{id} replaced, was untrusted"),
+            Outcome::Rejected(invalid) => write!(f, "{id} rejected, was {}", invalid.name()),
+        }?;
         match self.write {
             Write::Signed => f.write_str(", signed"),
             Write::Unneeded | Write::Set => Ok(()),
@@ -122,17 +118,14 @@ impl Decision {
         if self.write == Write::Signed {
             return "signed".into();
         }
-        let word = match &self.outcome {
-            Outcome::Kept => "kept",
-            Outcome::Adopted(origin) => return format!("adopted:{}", origin.header()),
-            Outcome::Generated => return "generated".into(),
-            Outcome::Replaced => "replaced",
-            Outcome::Rejected => "rejected",
-        };
-        match self.invalid {
-            Some(invalid) => format!("{word}:{}", invalid.name()),
-            None if self.outcome == Outcome::Replaced => format!("{word}:untrusted"),
-            None => word.into(),
+        match &self.outcome {
+            Outcome::Kept => "kept".into(),
+            Outcome::DryRun(invalid) => format!("kept:{}", invalid.name()),
+            Outcome::Adopted(origin) => format!("adopted:{}", origin.header()),
+            Outcome::Generated => "generated".into(),
+            Outcome::Replaced(invalid) => format!("replaced:{}", invalid.name()),
+            Outcome::Disbelieved => "replaced:untrusted".into(),
+            Outcome::Rejected(invalid) => format!("rejected:{}", invalid.name()),
         }
     }
 }
@@ -152,15 +145,16 @@ pub fn decide(policy: &Policy, request: &mut impl Request) -> Option<Decision> {
 
     let kept_as_it_is = match received {
         _ if untrusted => None,
-        Received::Good => Some(None),
-        Received::Bad(invalid) if policy.on_invalid == OnInvalid::Keep => Some(Some(invalid)),
+        Received::Good => Some(Outcome::Kept),
+        Received::Bad(invalid) if policy.on_invalid == OnInvalid::Keep => {
+            Some(Outcome::DryRun(invalid))
+        }
         _ => None,
     };
-    if let Some(invalid) = kept_as_it_is {
+    if let Some(outcome) = kept_as_it_is {
         return Some(Decision {
             id: RequestId::received(value),
-            outcome: Outcome::Kept,
-            invalid,
+            outcome,
             untrusted,
             write: Write::Unneeded,
             original,
@@ -172,56 +166,39 @@ pub fn decide(policy: &Policy, request: &mut impl Request) -> Option<Decision> {
     } else {
         Write::Set
     };
-    let (id, outcome, invalid) = match received {
-        Received::Missing | Received::Bad(_) if !untrusted => {
-            choose(policy, request, received, write)?
+    let (id, outcome) = match received {
+        Received::Missing if untrusted => (request.new_id(policy.generate)?, Outcome::Generated),
+        _ if untrusted => (request.new_id(policy.generate)?, Outcome::Disbelieved),
+        Received::Repeated(id) => (RequestId::received(id.to_vec()), Outcome::Kept),
+        Received::Bad(invalid) if policy.on_invalid == OnInvalid::Reject && write == Write::Set => {
+            (request.new_id(policy.generate)?, Outcome::Rejected(invalid))
         }
-        Received::Repeated(id) if !untrusted => {
-            (RequestId::received(id.to_vec()), Outcome::Kept, None)
+        Received::Missing | Received::Good | Received::Bad(_) => {
+            let (id, origin) = match adopt(policy, request.all()) {
+                Some((id, origin)) => (id, Some(origin)),
+                None => (request.new_id(policy.generate)?, None),
+            };
+            let outcome = match (received, origin) {
+                (Received::Bad(invalid), _) => Outcome::Replaced(invalid),
+                (_, Some(origin)) => Outcome::Adopted(origin),
+                (_, None) => Outcome::Generated,
+            };
+            (id, outcome)
         }
-        Received::Missing => (request.new_id(policy.generate)?, Outcome::Generated, None),
-        _ => (request.new_id(policy.generate)?, Outcome::Replaced, None),
     };
-    let original =
-        if outcome == Outcome::Replaced && write == Write::Set && names.original().is_some() {
-            Original::Set(value)
-        } else {
-            original
-        };
+    let is_replaced = matches!(outcome, Outcome::Replaced(_) | Outcome::Disbelieved);
+    let original = if is_replaced && write == Write::Set && names.original().is_some() {
+        Original::Set(value)
+    } else {
+        original
+    };
     Some(Decision {
         id,
         outcome,
-        invalid,
         untrusted,
         write,
         original,
     })
-}
-
-/// The id of a request of a trusted peer that brought none, or a bad one.
-fn choose(
-    policy: &Policy,
-    request: &mut impl Request,
-    received: Received<'_>,
-    write: Write,
-) -> Option<(RequestId, Outcome, Option<Invalid>)> {
-    let invalid = match received {
-        Received::Bad(invalid) => Some(invalid),
-        _ => None,
-    };
-    if invalid.is_some() && policy.on_invalid == OnInvalid::Reject && write == Write::Set {
-        return Some((request.new_id(policy.generate)?, Outcome::Rejected, invalid));
-    }
-    let (id, origin) = match adopt(policy, request.all()) {
-        Some((id, origin)) => (id, Some(origin)),
-        None => (request.new_id(policy.generate)?, None),
-    };
-    let outcome = match (invalid, origin) {
-        (Some(_), _) => Outcome::Replaced,
-        (None, Some(origin)) => Outcome::Adopted(origin),
-        (None, None) => Outcome::Generated,
-    };
-    Some((id, outcome, invalid))
 }
 
 /// Whether the caller has signed the header of the id.

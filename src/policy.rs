@@ -1,5 +1,6 @@
 //! The checked configuration: what a decision goes by. It holds no contradiction.
 
+use crate::aws::{self, Rank};
 use crate::header_name::HeaderName;
 use crate::trust::Trust;
 
@@ -62,22 +63,34 @@ impl Policy {
                     .into(),
             );
         }
-        let new_length = match self.generate {
-            Form::Uuid4 | Form::Uuid7 => 36,
-            Form::Hex32 => 32,
+        let longest = match (self.generate, self.names.sources()) {
+            (Form::Hex32, []) => 32,
+            _ => 36, // Adopted ids are UUIDs, too.
         };
-        if new_length > self.max_length.get() {
+        if longest > self.max_length.get() {
             warnings.push(format!(
-                "incoming.max_length: {} is less than the {new_length} bytes of a new id; a second \
-                 such filter on the way replaces it",
+                "incoming.max_length: {} is less than the {longest} bytes of an id that this filter \
+                 gives; a second such filter on the way replaces it",
                 self.max_length.get()
             ));
-        } else if self.accept == Accept::Uuid && self.generate == Form::Hex32 {
-            warnings.push(
-                "generate: hex32 is no UUID; a second such filter on the way, with incoming.accept \
-                 uuid, replaces it"
-                    .into(),
-            );
+        } else if self.accept == Accept::Uuid {
+            let no_uuids = [
+                (self.generate == Form::Hex32, "generate: hex32"),
+                (
+                    self.non_uuid == NonUuid::Verbatim,
+                    "adopt.non_uuid: verbatim",
+                ),
+                (
+                    self.names.sources().contains(&Source::Traceparent),
+                    "adopt.from: traceparent",
+                ),
+            ];
+            for (_, key) in no_uuids.iter().filter(|(gives_others, _)| *gives_others) {
+                warnings.push(format!(
+                    "{key} gives ids that are no UUIDs; a second such filter on the way, with \
+                     incoming.accept uuid, replaces them"
+                ));
+            }
         }
         warnings
     }
@@ -91,30 +104,36 @@ pub struct Names {
     sources: Vec<Source>,
 }
 
-/// A name that the id's header has already.
+/// Two uses of one header that do not go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clash {
-    /// The header for the replaced id.
-    Original,
-    /// The source at this place of the list.
-    Source(usize),
+    /// The header for the replaced id is the id's own.
+    OriginalIsId,
+    /// The header for the replaced id, of which a caller's is removed, is one an id is taken from.
+    OriginalIsSource,
+    /// The source at this place of the list is the id's own header.
+    SourceIsId(usize),
 }
 
 impl Names {
     /// # Errors
-    /// All names that are the id's.
+    /// All clashes.
     pub fn new(
         id: HeaderName,
         original: Option<HeaderName>,
         sources: Vec<Source>,
     ) -> Result<Self, Vec<Clash>> {
         let mut clashes = Vec::new();
-        if original.as_ref() == Some(&id) {
-            clashes.push(Clash::Original);
+        if let Some(original) = &original {
+            if *original == id {
+                clashes.push(Clash::OriginalIsId);
+            } else if sources.iter().any(|source| source.reads(original)) {
+                clashes.push(Clash::OriginalIsSource);
+            }
         }
         for (place, source) in sources.iter().enumerate() {
             if source.header() == Some(id.as_str()) {
-                clashes.push(Clash::Source(place));
+                clashes.push(Clash::SourceIsId(place));
             }
         }
         if clashes.is_empty() {
@@ -181,6 +200,14 @@ impl Source {
         }
     }
 
+    /// Whether it reads the header `name`.
+    fn reads(&self, name: &HeaderName) -> bool {
+        match self.header() {
+            Some(header) => header == name.as_str(),
+            None => Rank::of(name.as_str().as_bytes(), aws::REQUEST_NAMES).is_some(),
+        }
+    }
+
     /// The one header it reads, if it is one.
     #[must_use]
     pub fn header(&self) -> Option<&str> {
@@ -220,7 +247,7 @@ pub enum OnInvalid {
 pub enum NonUuid {
     /// A version 5 UUID of it.
     Derive,
-    /// Nothing else.
+    /// Itself.
     Verbatim,
     /// Nothing: it is not adopted.
     Skip,

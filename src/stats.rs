@@ -54,14 +54,16 @@ impl Counter {
 impl Decision {
     /// The counters that count this request.
     pub fn counters(&self) -> impl Iterator<Item = Counter> {
-        let outcome = match self.outcome {
-            Outcome::Kept => Counter::Kept,
-            Outcome::Adopted(_) => Counter::Adopted,
-            Outcome::Generated => Counter::Generated,
-            Outcome::Replaced => Counter::Replaced,
-            Outcome::Rejected => Counter::Rejected,
+        let (outcome, invalid) = match self.outcome {
+            Outcome::Kept => (Counter::Kept, None),
+            Outcome::DryRun(invalid) => (Counter::Kept, Some(invalid)),
+            Outcome::Adopted(_) => (Counter::Adopted, None),
+            Outcome::Generated => (Counter::Generated, None),
+            Outcome::Replaced(invalid) => (Counter::Replaced, Some(invalid)),
+            Outcome::Disbelieved => (Counter::Replaced, None),
+            Outcome::Rejected(invalid) => (Counter::Rejected, Some(invalid)),
         };
-        let invalid = self.invalid.map(|invalid| match invalid {
+        let invalid = invalid.map(|invalid| match invalid {
             Invalid::TooLong => Counter::TooLong,
             Invalid::Duplicate => Counter::Duplicate,
             Invalid::BadByte => Counter::BadByte,

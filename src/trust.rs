@@ -60,6 +60,11 @@ impl Cidr {
                 .ok()
                 .filter(|&prefix: &u8| prefix <= longest && prefix.to_string() == digits)?,
         };
+        let (address, prefix) = match (address.to_canonical(), prefix.checked_sub(96)) {
+            // `::ffff:10.0.0.0/104` is 10.0.0.0/8: peers are compared as what they are, too.
+            (IpAddr::V4(mapped), Some(prefix)) if address.is_ipv6() => (mapped.into(), prefix),
+            _ => (address, prefix),
+        };
         let first = match address {
             IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & mask_v4(prefix)).into(),
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & mask_v6(prefix)).into(),
@@ -119,6 +124,9 @@ mod tests {
             ("2001:DB8::/32", "2001:db8::/32"),
             ("2001:db8::1", "2001:db8::1/128"),
             ("::/0", "::/0"),
+            ("::ffff:10.1.2.3", "10.1.2.3/32"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:0:0/95", "::fffe:0:0/95"),
         ] {
             assert_eq!(cidr(text).to_string(), shown);
         }
@@ -155,6 +163,8 @@ mod tests {
             ("2001:db8::/32", "2001:db8:ffff::", "2001:db9::"),
             ("::/0", "::1", "10.0.0.1"),
             ("::1", "::1", "::2"),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", "11.0.0.1"),
+            ("::ffff:10.0.0.1", "::ffff:10.0.0.1", "10.0.0.2"),
         ] {
             assert!(
                 cidr(range).contains(inside.parse().unwrap()),

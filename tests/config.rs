@@ -124,17 +124,22 @@ fn a_problem_says_where_what_and_what_instead() {
         (r#"{"incoming": {"original": "X-Request-ID"}}"#, r#"incoming.original: found "x-request-id"; allowed: another header than the id's own (`header`)"#.into()),
         (r#"{"header": "x-a", "adopt": {"from": ["aws", "X-A"]}}"#, r#"adopt.from[1]: found "x-a"; allowed: another header than the id's own (`header`)"#.into()),
         (r#"{"header": "traceparent", "adopt": {"from": ["traceparent"]}}"#, r#"adopt.from[0]: found "traceparent"; allowed: another header than the id's own (`header`)"#.into()),
+        (r#"{"incoming": {"original": "X-Parent-Id"}, "adopt": {"from": ["x-parent-id"]}}"#, r#"incoming.original: found "x-parent-id"; allowed: a header that no id is taken from (`adopt.from`)"#.into()),
+        (r#"{"incoming": {"original": "x-amzn-remapped-x-amzn-requestid"}}"#, r#"incoming.original: found "x-amzn-remapped-x-amzn-requestid"; allowed: a header that no id is taken from (`adopt.from`)"#.into()),
+        // Characters that a terminal would obey.
+        (r#"{"generate": "\u001b[31m\u2028"}"#, r#"generate: found "\u{1b}[31m\u{2028}"; allowed: "uuid4", "uuid7" or "hex32""#.into()),
+        ("{\"generate\": \"\u{1b}\"}", "the configuration: no JSON: invalid string control character at line 1, column 15".into()),
         // What is no object, and what is no JSON.
         ("[1]", "the configuration: found [1]; allowed: an object".into()),
         ("null", "the configuration: found null; allowed: an object".into()),
         (r#""{}""#, r#"the configuration: found "{}"; allowed: an object"#.into()),
         ("{} {}", "the configuration: no JSON: end of file expected at line 1, column 4".into()),
         ("{}\n}", "the configuration: no JSON: end of file expected at line 2, column 1".into()),
-        ("{\"header\": \"x\",\n  \"generate\": uuid4}", "the configuration: no JSON: value expected at line 2, column 16".into()),
+        ("{\"header\": \"x\",\n  \"generate\": uuid4}", "the configuration: no JSON: value expected at line 2, column 15".into()),
         ("{\"header\": \"x\"\n  \"generate\": 1}", "the configuration: no JSON: comma or end of sequence expected at line 2, column 3".into()),
         ("{'header': 'x'}", "the configuration: no JSON: string expected at line 1, column 2".into()),
         ("{", "the configuration: no JSON: value or end of sequence expected at line 1, column 2".into()),
-        ("header: x-request-id", "the configuration: no JSON: value expected at line 1, column 2".into()),
+        ("header: x-request-id", "the configuration: no JSON: value expected at line 1, column 1".into()),
     ] {
         assert_eq!(problems(text), [expected], "{text}");
     }
@@ -164,6 +169,20 @@ fn all_problems_come_at_once() {
             "adopt.from[0]",
             "response"
         ]
+    );
+}
+
+#[test]
+fn a_bad_item_does_not_move_those_behind_it() {
+    let lines = problems(r#"{"adopt": {"from": ["a b", "x-request-id"]}}"#);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].starts_with(r#"adopt.from[0]: found "a b";"#),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].starts_with(r#"adopt.from[1]: found "x-request-id";"#),
+        "{lines:?}"
     );
 }
 
@@ -223,12 +242,24 @@ fn warnings_tell_what_a_choice_means() {
             "incoming.max_length: 35 is less than the 36 bytes",
         ),
         (
-            r#"{"incoming": {"max_length": 31}, "generate": "hex32"}"#,
+            r#"{"incoming": {"max_length": 35}, "generate": "hex32"}"#,
+            "incoming.max_length: 35 is less than the 36 bytes",
+        ),
+        (
+            r#"{"incoming": {"max_length": 31}, "adopt": {"from": []}, "generate": "hex32"}"#,
             "incoming.max_length: 31 is less than the 32 bytes",
         ),
         (
             r#"{"incoming": {"accept": "uuid"}, "generate": "hex32"}"#,
-            "generate: hex32 is no UUID",
+            "generate: hex32 gives ids that are no UUIDs",
+        ),
+        (
+            r#"{"incoming": {"accept": "uuid"}, "adopt": {"non_uuid": "verbatim"}}"#,
+            "adopt.non_uuid: verbatim gives",
+        ),
+        (
+            r#"{"incoming": {"accept": "uuid"}, "adopt": {"from": ["traceparent"]}}"#,
+            "adopt.from: traceparent gives",
         ),
     ] {
         let warnings = warnings(text);
@@ -255,6 +286,11 @@ fn the_schema_accepts_every_configuration_of_the_table() {
         let json = serde_json::from_str(case.config).expect(case.config);
         assert!(validator.is_valid(&json), "{}", case.config);
     }
+}
+
+fn is_contradiction(problem: &str) -> bool {
+    problem.contains("another header than the id's own")
+        || problem.contains("that no id is taken from")
 }
 
 /// Every value of a large pool under every key.
@@ -413,9 +449,7 @@ fn the_schema_accepts_and_refuses_what_the_reader_does() {
                     accepted += 1;
                 }
                 // What holds between two keys no schema says.
-                Err(problems) if problems[0].to_string().contains("than the id's own") => {
-                    contradictions += 1
-                }
+                Err(problems) if is_contradiction(&problems[0].to_string()) => contradictions += 1,
                 Err(problems) => {
                     assert!(!valid, "only the reader refuses {document}: {problems:?}");
                     refused += 1;

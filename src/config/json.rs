@@ -1,10 +1,10 @@
 //! JSON as it was written: numbers as text, members in order, repeated keys not hidden by a map.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use hifijson::token::Lex;
-use hifijson::{SliceLexer, value};
+use hifijson::{Error, Expect, SliceLexer, str, value};
 
 use super::problem::Problem;
 
@@ -23,10 +23,12 @@ impl<'a> Json<'a> {
             value::parse_bounded(DEPTH, next, lexer)
         });
         parsed.map(Self).map_err(|error| {
-            // No JSON has a control byte besides white space; every protobuf `Struct` has.
-            let is_binary = text
-                .iter()
-                .any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace());
+            // No JSON has a control byte besides white space; every protobuf `Struct` has, and
+            // begins with a line feed.
+            let is_binary = text.first() == Some(&b'\n')
+                && text
+                    .iter()
+                    .any(|byte| byte.is_ascii_control() && !byte.is_ascii_whitespace());
             if is_binary {
                 return Problem::of_text(
                     "found bytes of a protobuf message; allowed: JSON text, as a \
@@ -34,7 +36,16 @@ impl<'a> Json<'a> {
                         .into(),
                 );
             }
-            let read = text.len().saturating_sub(lexer.as_slice().len());
+            let mut read = text.len().saturating_sub(lexer.as_slice().len());
+            // Of a bad word, and of a bad byte in a string, the lexer has taken one byte already.
+            let taken = read.checked_sub(1).and_then(|last| text.get(last));
+            if match error {
+                Error::Token(Expect::Value) => taken.is_some_and(u8::is_ascii_lowercase),
+                Error::Str(str::Error::Control) => true,
+                _ => false,
+            } {
+                read = read.saturating_sub(1);
+            }
             let before = text.get(..read).unwrap_or_default();
             let line = before.split(|&byte| byte == b'\n');
             let column = line.clone().next_back().map_or(0, <[u8]>::len);
@@ -57,7 +68,8 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// A whole number, with or without a fraction of zeros: control planes print as they like.
+    /// A whole number, with or without a fraction of zeros: control planes print as they like. None
+    /// prints a small number with an exponent, which is not read.
     pub fn whole(&self) -> Option<u16> {
         let value::Value::Number((number, _)) = self.0 else {
             return None;
@@ -95,10 +107,15 @@ impl<'a> Json<'a> {
 impl fmt::Display for Json<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LONGEST: usize = 80;
-        let text = self.0.to_string();
-        match text.char_indices().nth(LONGEST) {
-            Some((end, _)) => write!(f, "{}…", text.get(..end).unwrap_or_default()),
-            None => f.write_str(&text),
+        for (place, char) in self.0.to_string().chars().enumerate() {
+            match char {
+                _ if place == LONGEST => return f.write_str("…"),
+                // A log or a terminal would obey them.
+                '\u{2028}' | '\u{2029}' => write!(f, "{}", char.escape_unicode())?,
+                _ if char.is_control() => write!(f, "{}", char.escape_unicode())?,
+                _ => f.write_char(char)?,
+            }
         }
+        Ok(())
     }
 }

@@ -300,9 +300,10 @@ impl Setting for Vec<Source> {
                 let allowed = format!("\"aws\" or {HEADER_NAME}");
                 problems.value(&place.item(index), &item, allowed);
             }
-            sources.extend(source);
+            // What stands for a bad item keeps the places of those behind it.
+            sources.push(source.unwrap_or(Source::Aws));
         }
-        // With a problem in it the list is not used; what is left of it shows more problems.
+        // With a problem in it the list is not used, but compared with other keys for more problems.
         Some(sources)
     }
 

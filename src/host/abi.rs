@@ -184,7 +184,7 @@ pub fn publish(name: &str, value: &str) -> Result<(), Refused> {
     ok(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
-/// The level of the host's log for this module, of which an administrator may change.
+/// The level of the host's log for this module, which an administrator may change at any time.
 ///
 /// # Errors
 /// The host's status.

@@ -44,7 +44,13 @@ impl RootContext for Root {
         follow_log_level();
         let text = match configuration_size {
             0 => Vec::new(),
-            _ => self.get_plugin_configuration().unwrap_or_default(),
+            _ => match self.get_plugin_configuration() {
+                Some(text) => text,
+                None => {
+                    error!("configuration refused: the host does not hand it over");
+                    return false;
+                }
+            },
         };
         let accepted = match config::parse(&text) {
             Ok(accepted) => accepted,

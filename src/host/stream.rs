@@ -29,7 +29,8 @@ impl Stream {
         Self { plugin, id: None }
     }
 
-    /// Sets what was decided on the request, and says whether it goes on.
+    /// Sets what was decided on the request, and says whether it goes on. One that is rejected gets
+    /// its id as well: the access log then shows the one that the client got.
     fn apply(&self, decision: &Decision) -> Action {
         let names = &self.plugin.policy.names;
         if decision.write == Write::Set {
@@ -45,8 +46,8 @@ impl Stream {
             }
             _ => {}
         }
-        match (&decision.outcome, decision.invalid) {
-            (Outcome::Rejected, Some(invalid)) => {
+        match decision.outcome {
+            Outcome::Rejected(invalid) => {
                 let body = problem(&self.plugin.policy, &decision.id, invalid);
                 const BAD_REQUEST: u32 = 400;
                 const INVALID_ARGUMENT: i32 = 3; // what a gRPC client gets in its place

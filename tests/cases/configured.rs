@@ -693,6 +693,11 @@ fn echo() -> Vec<Case> {
             cases
         }),
         with(r#"{"response": {"echo": "never", "normalize_aws": false}}"#, never("echo never alone")),
+        with(r#"{"incoming": {"on_invalid": "reject"}, "response": {"echo": "if_absent"}}"#, vec![
+            case("echo if_absent: a refused request")
+                .id("a".repeat(201))
+                .rejected("too_long", "x-request-id is longer than 200 bytes"),
+        ]),
         with(r#"{"header": "x-correlation-id", "response": {"echo": "if_absent"}}"#, vec![
             other("echo if_absent: a second line of another header")
                 .upstream("x-correlation-id", "")

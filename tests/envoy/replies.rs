@@ -19,6 +19,12 @@ pub const TESTS: &[Test] = &[
     ),
     ("reply: a retry has the same id", retry),
     ("reply: 400 without a host, before the filter", no_host),
+    ("reply: 403 of an upgrade, before the filter", upgrade),
+    (
+        "reply: a rejected request's id where the upstream's would stay",
+        rejected_if_absent,
+    ),
+    ("reply: a rejected gRPC request", rejected_grpc),
     (
         "reply: 400 of a byte no header may have, before the filter",
         forbidden_byte,
@@ -122,36 +128,78 @@ fn retry(stage: &Stage) {
 }
 
 /// What Envoy refuses before any filter runs: `local_reply_config` gives the response an id.
-fn refused_early(stage: &Stage, request: &str, status: u16) {
+fn refused_early(stage: &Stage, request: &str, status: u16) -> String {
     let mut connection = Connection::open(stage.port);
     connection.send(request.as_bytes());
     let response = connection.receive();
     assert_eq!(response.status, status, "{response:?}");
-    assert!(is_new(&response.id()), "{response:?}");
+    response.id()
 }
 
 fn no_host(stage: &Stage) {
-    refused_early(stage, "GET / HTTP/1.1\r\nx-request-id: a b\r\n\r\n", 400);
+    assert!(is_new(&refused_early(stage, "GET / HTTP/1.1\r\n\r\n", 400)));
+    assert!(is_new(&refused_early(
+        stage,
+        "GET / HTTP/1.1\r\nx-request-id: a b\r\n\r\n",
+        400
+    )));
+    let mark = stage.envoy.mark();
+    let request = "GET /no-host HTTP/1.1\r\nx-request-id: mine\r\n\r\n";
+    assert_eq!(refused_early(stage, request, 400), "mine");
+    let log = stage.access_log(mark, "/no-host");
+    assert_eq!(
+        (&log["request_id"], &log["response_request_id"]),
+        (&"mine".into(), &"mine".into())
+    );
+}
+
+/// Envoy does not let a protocol through that the listener does not offer.
+fn upgrade(stage: &Stage) {
+    let request = "GET / HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: foo\r\nx-request-id: mine\r\n\r\n";
+    assert_eq!(refused_early(stage, request, 403), "mine");
+}
+
+/// The filter's own 400, where the response's id may be another's.
+fn rejected_if_absent(stage: &Stage) {
+    let port = stage
+        .port_with(r#"{"incoming": {"on_invalid": "reject"}, "response": {"echo": "if_absent"}}"#);
+    let lines = [("x-request-id", b"a b".to_vec())];
+    let exchange = stage.exchange_with(port, "test", "/", &lines, Reply::Close);
+    let body: serde_json::Value = serde_json::from_slice(&exchange.response.body).expect("JSON");
+    assert_eq!(body["request_id"], exchange.response.id());
+    assert_eq!(exchange.access_log["request_id"], exchange.response.id());
+}
+
+/// gRPC clients get their own kind of answer.
+fn rejected_grpc(stage: &Stage) {
+    let port = stage.port_with(r#"{"incoming": {"on_invalid": "reject"}}"#);
+    let lines = [
+        ("content-type", b"application/grpc".to_vec()),
+        ("x-request-id", b"a b".to_vec()),
+    ];
+    let exchange = stage.exchange_with(port, "test", "/", &lines, Reply::Close);
+    assert_eq!(exchange.response.all("grpc-status"), [b"3"]);
+    assert!(exchange.upstream.is_empty() && is_new(&exchange.response.id()));
 }
 
 fn forbidden_byte(stage: &Stage) {
-    refused_early(
+    assert!(is_new(&refused_early(
         stage,
         "GET / HTTP/1.1\r\nhost: test\r\nx-request-id: a\0b\r\n\r\n",
         400,
-    );
-    refused_early(
+    )));
+    assert!(is_new(&refused_early(
         stage,
         "GET / HTTP/1.1\r\nhost: test\r\nx-request-id: a\x7fb\r\n\r\n",
         400,
-    );
+    )));
 }
 
 fn too_large(stage: &Stage) {
     let id = "a".repeat(70_000);
-    refused_early(
+    assert!(is_new(&refused_early(
         stage,
         &format!("GET / HTTP/1.1\r\nhost: test\r\nx-request-id: {id}\r\n\r\n"),
         431,
-    );
+    )));
 }

@@ -76,7 +76,7 @@ fn find(text: &str) -> Result<Vec<Found>> {
     let documents: Vec<Value> = match serde_saphyr::from_multiple(text) {
         Ok(documents) => documents,
         // What is no YAML is no JSON either, and the module says best where.
-        Err(_) if text.trim_start().starts_with('{') => return Ok(vec![bare(text)]),
+        Err(_) if text.trim_start().starts_with(['{', '[']) => return Ok(vec![bare(text)]),
         Err(error) => bail!("neither JSON nor YAML: {error}"),
     };
     let is_manifest = |document: &Value| {
@@ -84,7 +84,8 @@ fn find(text: &str) -> Result<Vec<Found>> {
             .iter()
             .any(|key| document.get(key).is_some())
     };
-    if !documents.iter().any(is_manifest) && text.trim_start().starts_with('{') {
+    let is_bare = text.trim_start().starts_with(['{', '[']) || text.trim().is_empty();
+    if is_bare && !documents.iter().any(is_manifest) {
         return Ok(vec![bare(text)]);
     }
     let mut filters = Vec::new();
@@ -152,12 +153,20 @@ fn collect(value: &Value, filters: &mut Vec<Filter>) {
             } else {
                 given
             } {
-                filters.push(filter(&value["metadata"]["name"], value, json));
+                filters.push(filter(
+                    &value["metadata"]["name"],
+                    &[&value["metadata"], &spec["url"]],
+                    json,
+                ));
             }
         }
         "EnvoyExtensionPolicy" => {
             for wasm in spec["wasm"].as_array().into_iter().flatten() {
-                filters.push(filter(&wasm["name"], wasm, &wasm["config"]));
+                filters.push(filter(
+                    &wasm["name"],
+                    &[&wasm["name"], &wasm["rootID"], &wasm["code"]],
+                    &wasm["config"],
+                ));
             }
         }
         _ => match value {
@@ -169,7 +178,11 @@ fn collect(value: &Value, filters: &mut Vec<Filter>) {
                     let plugin = &value["config"];
                     filters.push(Filter {
                         configuration: envoy_configuration(&plugin["configuration"]),
-                        ..filter(&plugin["name"], plugin, &Value::Null)
+                        ..filter(
+                            &plugin["name"],
+                            &[&plugin["name"], &plugin["root_id"], &plugin["vm_config"]],
+                            &Value::Null,
+                        )
                     });
                 } else {
                     members.values().for_each(|member| collect(member, filters));
@@ -181,7 +194,9 @@ fn collect(value: &Value, filters: &mut Vec<Filter>) {
     }
 }
 
-fn filter(name: &Value, whole: &Value, json: &Value) -> Filter {
+/// A filter whose configuration is `json`. `identity` is what says which filter it is: never its
+/// configuration, as others may well have to do with request ids.
+fn filter(name: &Value, identity: &[&Value], json: &Value) -> Filter {
     let configuration = if json.is_null() {
         String::new()
     } else {
@@ -189,7 +204,9 @@ fn filter(name: &Value, whole: &Value, json: &Value) -> Filter {
     };
     Filter {
         name: name.as_str().unwrap_or("a filter without a name").into(),
-        is_ours: whole.to_string().contains("request-id"),
+        is_ours: identity
+            .iter()
+            .any(|value| value.to_string().contains("request-id")),
         configuration: Ok(configuration),
     }
 }
@@ -197,11 +214,15 @@ fn filter(name: &Value, whole: &Value, json: &Value) -> Filter {
 /// What Envoy makes of a `configuration`: of any message but a few, bytes of protobuf.
 fn envoy_configuration(any: &Value) -> Result<String, String> {
     const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";
-    match any["@type"].as_str() {
-        None => Ok(String::new()),
-        Some(STRING) => Ok(any["value"].as_str().unwrap_or_default().into()),
-        Some(other) => Err(format!(
-            "configuration: found {other}; allowed: {STRING} with the JSON as its value"
-        )),
+    let wanted = format!(r#"{{"@type": "{STRING}", "value": the JSON as text, in quotes}}"#);
+    let refused =
+        |path: &str, found: &Value| Err(format!("{path}: found {found}; allowed: {wanted}"));
+    match (&any["@type"], &any["value"]) {
+        _ if any.is_null() => Ok(String::new()),
+        (Value::String(kind), Value::Null) if kind == STRING => Ok(String::new()),
+        (Value::String(kind), Value::String(text)) if kind == STRING => Ok(text.clone()),
+        (Value::String(kind), value) if kind == STRING => refused("configuration.value", value),
+        (kind @ Value::String(_), _) => refused("configuration.@type", kind),
+        _ => refused("configuration", any),
     }
 }

@@ -1,6 +1,6 @@
 //! `make run`: the filter in front of the demo upstream, in the foreground.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -28,6 +28,12 @@ pub struct Ports {
 /// # Errors
 /// What keeps it from running, in one line; or the status with which Envoy ended by itself.
 pub fn run(ports: &Ports) -> Result<()> {
+    if ports.port == ports.admin_port && ports.port != 0 {
+        bail!(
+            "PORT and ADMIN_PORT are both {}: choose two ports",
+            ports.port
+        );
+    }
     require_free(ports.port, "PORT")?;
     require_free(ports.admin_port, "ADMIN_PORT")?;
     envoy::binary()?;
@@ -87,14 +93,15 @@ fn say_stopped() {
 }
 
 fn require_free(port: u16, variable: &str) -> Result<()> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .map(drop)
-        .with_context(|| {
-            format!(
-                "127.0.0.1:{port} cannot be used: stop what listens there (`ss -ltnp` names it) \
-             or choose another port: make run {variable}=…"
-            )
-        })
+    let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) else {
+        return Ok(());
+    };
+    let why = match error.kind() {
+        ErrorKind::AddrInUse => "something listens there (`ss -ltnp` names it); stop it or".into(),
+        ErrorKind::PermissionDenied => "ports below 1024 are for root;".into(),
+        _ => format!("{error};"),
+    };
+    bail!("127.0.0.1:{port} cannot be used: {why} choose another port: make run {variable}=…")
 }
 
 fn set_port(config: &mut Value, address: &str, port: u16) -> Result<()> {

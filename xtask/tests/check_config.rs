@@ -77,7 +77,7 @@ static_resources:
               "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
               config:
                 name: other
-                configuration: { "@type": type.googleapis.com/google.protobuf.StringValue, value: "not: ours" }
+                configuration: { "@type": type.googleapis.com/google.protobuf.StringValue, value: '{"x-request-id": "not ours"}' }
           - name: ours
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
@@ -116,10 +116,28 @@ fn an_envoy_configuration() {
         "{stderr}"
     );
 
-    let a_struct =
-        r#"{ "@type": type.googleapis.com/google.protobuf.Struct, value: { generate: hex32 } }"#;
-    let stderr = refused("envoy.yaml", &ENVOY.replace("CONFIGURATION", a_struct));
-    assert!(stderr.contains("ours: configuration: found type.googleapis.com/google.protobuf.Struct; allowed: type.googleapis.com/google.protobuf.StringValue"), "{stderr}");
+    for (configuration, problem) in [
+        (
+            r#"{ "@type": type.googleapis.com/google.protobuf.Struct, value: { generate: hex32 } }"#,
+            r#"configuration.@type: found "type.googleapis.com/google.protobuf.Struct"; allowed: "#,
+        ),
+        (
+            r#"{ "@type": type.googleapis.com/google.protobuf.StringValue, value: { generate: hex32 } }"#,
+            r#"configuration.value: found {"generate":"hex32"}; allowed: "#,
+        ),
+        (
+            "{ generate: hex32 }",
+            r#"configuration: found {"generate":"hex32"}; allowed: "#,
+        ),
+        (
+            r#"'{"generate": "hex32"}'"#,
+            r#"configuration: found "{\"generate\": \"hex32\"}"; allowed: "#,
+        ),
+    ] {
+        let stderr = refused("envoy.yaml", &ENVOY.replace("CONFIGURATION", configuration));
+        assert!(stderr.contains(&format!("ours: {problem}")), "{stderr}");
+        assert!(stderr.contains("the JSON as text, in quotes"), "{stderr}");
+    }
 }
 
 #[test]
@@ -192,6 +210,8 @@ fn other_files() {
     assert!(
         refused("x.yaml", "generate: hex32\n").contains("no configuration of this filter in it")
     );
+    assert!(ok("x.json", " \n").starts_with("ok\n"));
+    assert!(refused("x.json", "[1]").contains("the configuration: found [1]; allowed: an object"));
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .args(["check-config", "/no/such/file"])
         .output()

@@ -37,6 +37,19 @@ fn a_port_in_use() {
 }
 
 #[test]
+fn the_same_port_twice() {
+    let output = run()
+        .env("PORT", "18080")
+        .env("ADMIN_PORT", "18080")
+        .output()
+        .unwrap();
+    assert_eq!(
+        error(&output),
+        "error: PORT and ADMIN_PORT are both 18080: choose two ports"
+    );
+}
+
+#[test]
 fn a_port_that_is_none() {
     let output = run().env("PORT", "http").output().unwrap();
     assert!(!output.status.success());
