@@ -92,6 +92,11 @@ fn assert_printed(command: &str, shown: &[&str], printed: &[String]) {
         );
         any_lines = false;
     }
+    let left: Vec<_> = left.collect();
+    assert!(
+        any_lines || left.is_empty(),
+        "`{command}` prints more: {left:?}"
+    );
 }
 
 /// Version 4 UUIDs differ from run to run.

@@ -325,6 +325,7 @@ pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
                 {"match": {"prefix": "/slow"}, "route": {"cluster": "demo", "timeout": "0.2s"}},
                 {"match": {"prefix": "/retry"},
                  "route": {"cluster": "demo", "retry_policy": {"retry_on": "5xx", "num_retries": 1}}},
+                {"match": {"prefix": "/moved"}, "route": {"cluster": "demo", "internal_redirect_policy": {}}},
                 {"match": {"prefix": "/refused"}, "route": {"cluster": "refused"}},
                 {"match": {"prefix": "/unknown"}, "route": {"cluster": "unknown"}},
                 {"match": {"prefix": "/h2"}, "route": {"cluster": "h2"}},
