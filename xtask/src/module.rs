@@ -1,6 +1,7 @@
 //! The Wasm module.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -38,11 +39,48 @@ pub fn build() -> Result<PathBuf> {
         .status()
         .with_context(|| format!("cargo cannot be run: {NO_RUST}"))?;
     ensure!(status.success(), "the module does not build");
-    let module = root().join(PATH);
     let built = target().join(WASM).join("release/request_id_filter.wasm");
-    fs::copy(&built, &module)
-        .with_context(|| format!("cannot copy {} to {PATH}", built.display()))?;
+    let built = fs::read(&built).with_context(|| built.display().to_string())?;
+    let module = root().join(PATH);
+    let stripped = strip(&built).context("the built module")?;
+    // Tests build it again while others read it: the file is replaced as a whole.
+    let new = tempfile::NamedTempFile::new_in(target())?;
+    fs::write(new.path(), stripped)?;
+    fs::set_permissions(new.path(), Permissions::from_mode(0o644))?;
+    new.persist(&module).context(PATH)?;
     Ok(module)
+}
+
+/// What Envoy may call. The SDK exports every callback there is, and Envoy calls every one that is
+/// exported: for each chunk of a body, for trailers, for the log and the end of a stream.
+pub const EXPORTS: [&str; 11] = [
+    "_initialize",
+    "memory",
+    "proxy_abi_version_0_2_1",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_memory_allocate",
+    "proxy_on_request_headers",
+    "proxy_on_response_headers",
+    "proxy_on_tick",
+    "proxy_on_vm_start",
+];
+
+/// The module without the exports that Envoy need not call, and without what only they used.
+fn strip(built: &[u8]) -> Result<Vec<u8>> {
+    let mut module = walrus::Module::from_buffer(built)?;
+    let unused: Vec<_> = module
+        .exports
+        .iter()
+        .filter(|export| !EXPORTS.contains(&export.name.as_str()))
+        .map(walrus::Export::id)
+        .collect();
+    for export in unused {
+        module.exports.delete(export);
+    }
+    walrus::passes::gc::run(&mut module);
+    Ok(module.emit_wasm())
 }
 
 fn add_target() -> Result<()> {
