@@ -52,6 +52,10 @@ impl Rank {
     /// number of `x-amzn-remapped-` before it.
     #[must_use]
     pub fn of(name: &[u8], names: &[&str]) -> Option<Self> {
+        // Most headers are told apart by their first byte.
+        if !matches!(name.first(), Some(b'x' | b'X' | b'a' | b'A')) {
+            return None;
+        }
         let mut plain = name;
         let mut prefixes: usize = 0;
         while let Some(rest) = strip_prefix(plain, REMAPPED.as_bytes()) {

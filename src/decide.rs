@@ -134,7 +134,9 @@ impl Decision {
 /// request then passes as it is.
 pub fn decide(policy: &Policy, request: &mut impl Request) -> Option<Decision> {
     let names = &policy.names;
-    let value = request.joined(names.id()).unwrap_or_default();
+    let value = request.joined(names.id());
+    let came = value.is_some();
+    let value = value.unwrap_or_default();
     let received = judge(policy, &value);
     let untrusted = policy.trust != Trust::All && !policy.trust.believes(&request.peer());
     // A caller's own header of that name would pass for ours.
@@ -161,7 +163,10 @@ pub fn decide(policy: &Policy, request: &mut impl Request) -> Option<Decision> {
         });
     }
 
-    let write = if signs(request, names.id()) {
+    // AWS refuses a request that lists a header it does not have, whatever we do: where the headers
+    // are not read for anything else, this is not worth reading them.
+    let may_be_signed = came || !names.sources().is_empty();
+    let write = if may_be_signed && signs(request, names.id()) {
         Write::Signed
     } else {
         Write::Set

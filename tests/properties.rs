@@ -33,6 +33,7 @@ impl HeaderMap for Any {
     fn has(&mut self, name: &HeaderName) -> bool {
         self.all().joined(name).is_some()
     }
+
     fn all(&mut self) -> Headers<'_> {
         Headers::new(&self.headers)
     }

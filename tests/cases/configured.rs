@@ -504,6 +504,15 @@ fn adopt_from() -> Vec<Case> {
             case("adopt from nothing: an AWS id stays where it is").header("x-amzn-requestid", UUID),
             case("adopt from nothing: in place of a bad one").header("x-amzn-requestid", UUID).id("a b").replaced("bad_byte"),
             case("adopt from nothing: kept").id("mine").kept(),
+            case("adopt from nothing: no id"),
+            case("adopt from nothing: signed").header("authorization", AUTHORIZATION).id("a b").replaced("bad_byte").signed(),
+            case("adopt from nothing: a signed empty id").header("authorization", AUTHORIZATION).id("").signed(),
+            case("adopt from nothing: what did not come is not signed").header("authorization", AUTHORIZATION),
+            case("adopt from nothing: signed in the query")
+                .path("/?X-Amz-SignedHeaders=x-request-id")
+                .id("a b")
+                .replaced("bad_byte")
+                .signed(),
         ]),
         with(r#"{"adopt": {"from": ["aws"]}}"#, vec![
             case("adopt from aws").header("x-amzn-remapped-x-amzn-requestid", UUID).adopted(UUID, "x-amzn-remapped-x-amzn-requestid"),
