@@ -179,7 +179,11 @@ pub fn decide(policy: &Policy, request: &mut impl Request) -> Option<Decision> {
             (request.new_id(policy.generate)?, Outcome::Rejected(invalid))
         }
         Received::Missing | Received::Good | Received::Bad(_) => {
-            let (id, origin) = match adopt(policy, request.all()) {
+            let adopted = match names.sources() {
+                [] => None,
+                _ => adopt(policy, request.all()),
+            };
+            let (id, origin) = match adopted {
                 Some((id, origin)) => (id, Some(origin)),
                 None => (request.new_id(policy.generate)?, None),
             };

@@ -67,6 +67,27 @@ pub const EXPORTS: [&str; 11] = [
     "proxy_on_vm_start",
 ];
 
+/// The names of what a module exports and imports, imports as `module.name`, both sorted.
+///
+/// # Errors
+/// It is no Wasm module.
+pub fn interface(module: &[u8]) -> Result<(Vec<String>, Vec<String>)> {
+    let module = walrus::Module::from_buffer(module)?;
+    let mut exports: Vec<_> = module
+        .exports
+        .iter()
+        .map(|export| export.name.clone())
+        .collect();
+    let mut imports: Vec<_> = module
+        .imports
+        .iter()
+        .map(|import| format!("{}.{}", import.module, import.name))
+        .collect();
+    exports.sort_unstable();
+    imports.sort_unstable();
+    Ok((exports, imports))
+}
+
 /// The module without the exports that Envoy need not call, and without what only they used.
 fn strip(built: &[u8]) -> Result<Vec<u8>> {
     let mut module = walrus::Module::from_buffer(built)?;

@@ -1,0 +1,72 @@
+//! The module that is deployed: what it offers, what it asks for, how large it is.
+
+use std::fs;
+use std::sync::LazyLock;
+
+use xtask::module;
+
+static MODULE: LazyLock<Vec<u8>> =
+    LazyLock::new(|| fs::read(module::build().expect("a module")).expect("the built module"));
+
+#[test]
+fn it_exports_what_envoy_has_to_call_and_nothing_else() {
+    let (exports, _) = module::interface(&MODULE).expect("a module");
+    assert_eq!(exports, module::EXPORTS);
+}
+
+/// A dependency that drags in another import could keep the module from loading.
+#[test]
+fn it_imports_what_envoy_has() {
+    let (_, imports) = module::interface(&MODULE).expect("a module");
+    assert_eq!(imports, IMPORTS);
+}
+
+/// What we call, and what the SDK's traits refer to.
+const IMPORTS: [&str; 39] = [
+    "env.proxy_add_header_map_value",
+    "env.proxy_call_foreign_function",
+    "env.proxy_close_stream",
+    "env.proxy_continue_stream",
+    "env.proxy_define_metric",
+    "env.proxy_dequeue_shared_queue",
+    "env.proxy_done",
+    "env.proxy_enqueue_shared_queue",
+    "env.proxy_get_buffer_bytes",
+    "env.proxy_get_current_time_nanoseconds",
+    "env.proxy_get_header_map_pairs",
+    "env.proxy_get_header_map_value",
+    "env.proxy_get_log_level",
+    "env.proxy_get_property",
+    "env.proxy_get_shared_data",
+    "env.proxy_get_status",
+    "env.proxy_grpc_call",
+    "env.proxy_grpc_cancel",
+    "env.proxy_grpc_close",
+    "env.proxy_grpc_send",
+    "env.proxy_grpc_stream",
+    "env.proxy_http_call",
+    "env.proxy_increment_metric",
+    "env.proxy_log",
+    "env.proxy_register_shared_queue",
+    "env.proxy_remove_header_map_value",
+    "env.proxy_replace_header_map_value",
+    "env.proxy_resolve_shared_queue",
+    "env.proxy_send_local_response",
+    "env.proxy_set_buffer_bytes",
+    "env.proxy_set_header_map_pairs",
+    "env.proxy_set_property",
+    "env.proxy_set_shared_data",
+    "env.proxy_set_tick_period_milliseconds",
+    "wasi_snapshot_preview1.environ_get",
+    "wasi_snapshot_preview1.environ_sizes_get",
+    "wasi_snapshot_preview1.fd_write",
+    "wasi_snapshot_preview1.proc_exit",
+    "wasi_snapshot_preview1.random_get",
+];
+
+/// With the names of functions, which make a stack trace readable.
+#[test]
+fn it_is_small() {
+    assert!(MODULE.len() <= 220_000, "{} bytes", MODULE.len());
+    assert!(MODULE.windows(4).any(|window| window == b"name"));
+}
