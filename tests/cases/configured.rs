@@ -363,7 +363,7 @@ fn max_length() -> Vec<Case> {
             ],
         ),
         with(
-            r#"{"incoming": {"max_length": 64.0}}"#,
+            r#"{"incoming": {"max_length": 64}}"#,
             vec![
                 case("max_length 64: 64 bytes").id("a".repeat(64)).kept(),
                 case("max_length 64: 65 bytes")
