@@ -27,6 +27,7 @@ schema: cargo ## Write envoy/config.schema.json, the JSON Schema of the configur
 lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --test tools -- -D warnings
 	cargo clippy --locked --lib --target wasm32-wasip1 -- -D warnings
 
 .PHONY: cargo

@@ -48,7 +48,7 @@ pub struct Decision {
     pub original: Original,
 }
 
-/// How a request came to its id. Every request has exactly one.
+/// How a request came to its id. Every request that gets one has exactly one of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// By the one that came.

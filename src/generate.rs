@@ -5,7 +5,8 @@ use uuid::Builder;
 use crate::id::RequestId;
 use crate::policy::Form;
 
-/// Makes new ids from randomness and, for version 7 UUIDs, time. One per worker.
+/// Makes new ids from randomness and, for version 7 UUIDs, time. One per plugin
+/// and worker.
 #[derive(Debug, Default)]
 pub struct Generator {
     /// The milliseconds and the counter of the last version 7 UUID.

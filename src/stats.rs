@@ -27,7 +27,7 @@ pub enum Counter {
     NotUuid,
     /// Requests of peers that are not trusted.
     Untrusted,
-    /// Requests that were left as they were because the caller signed them.
+    /// Requests whose header of the id would have been written, but is signed.
     Signed,
     /// Responses whose AWS id got its one name.
     AwsNormalized,
@@ -77,24 +77,6 @@ impl Decision {
     }
 }
 
-/// Counts that are not handed over yet.
-#[derive(Debug, Default)]
-pub struct Counts([i64; Counter::ALL.len()]);
-
-impl Counts {
-    /// Counts one more.
-    pub fn add(&mut self, counter: Counter) {
-        if let Some(count) = self.0.get_mut(counter as usize) {
-            *count = count.saturating_add(1);
-        }
-    }
-
-    /// Takes all counts, in the order of [`Counter::ALL`], and begins anew.
-    pub fn take(&mut self) -> [i64; Counter::ALL.len()] {
-        std::mem::take(&mut self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,13 +85,6 @@ mod tests {
     fn each_counter_has_its_place() {
         for (place, (counter, name)) in Counter::ALL.into_iter().enumerate() {
             assert_eq!(counter as usize, place, "{name}");
-            let mut counts = Counts::default();
-            counts.add(counter);
-            counts.add(counter);
-            let mut expected = [0; Counter::ALL.len()];
-            expected[place] = 2;
-            assert_eq!(counts.take(), expected);
-            assert_eq!(counts.take(), [0; Counter::ALL.len()]);
         }
     }
 }

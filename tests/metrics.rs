@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use promql_parser::label::MatchOp;
 use promql_parser::parser::{self, Expr, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
+use request_id_filter::stats::Counter;
 use serde_json::Value;
 use xtask::envoy::{self, Output, Process};
 use xtask::{module, root};
@@ -103,6 +105,25 @@ fn rules_and_dashboard_ask_for_what_there_is() {
                 );
                 continue;
             }
+            for matcher in &selector.matchers.matchers {
+                // Of alternatives each has to be there: one of them would satisfy the whole.
+                if let MatchOp::Re(_) = matcher.op {
+                    for word in matcher.value.split('|').filter(|word| {
+                        word.chars()
+                            .all(|char| char.is_alphanumeric() || char == '_')
+                    }) {
+                        let has = |labels: &BTreeMap<String, String>| {
+                            labels.get(&matcher.name).is_some_and(|value| value == word)
+                        };
+                        assert!(
+                            series
+                                .iter()
+                                .any(|(known, labels)| known == name && has(labels)),
+                            "no {word} for {text}"
+                        );
+                    }
+                }
+            }
             let matches = series.iter().filter(|(known, labels)| {
                 known == name
                     && selector.matchers.matchers.iter().all(|matcher| {
@@ -126,8 +147,16 @@ fn the_counters_are_one_metric() {
         .filter(|(name, _)| name.contains("request_id_filter"))
         .collect();
     assert_eq!(of_filter.len(), 12, "{of_filter:?}");
-    for (name, labels) in of_filter {
-        assert_eq!(name, "request_id_filter");
+    for (name, labels) in &of_filter {
+        assert_eq!(name.as_str(), "request_id_filter");
         assert_eq!(labels.keys().collect::<Vec<_>>(), ["outcome"]);
     }
+    let mut outcomes: Vec<_> = of_filter
+        .iter()
+        .map(|(_, labels)| labels["outcome"].as_str())
+        .collect();
+    let mut expected = Counter::ALL.map(|(_, name)| name.trim_start_matches("request_id_filter."));
+    outcomes.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(outcomes, expected);
 }

@@ -2,7 +2,7 @@
 
 const BLOCK: usize = 2048;
 
-/// Unused bytes of the host's cryptographically secure source. One per VM, so no two VMs share
+/// Unused bytes of the host's cryptographically secure source. One per plugin and VM, so no two share
 /// any; handed-out bytes are erased.
 pub struct Random {
     block: [u8; BLOCK],

@@ -1,4 +1,4 @@
-//! Life of the plugin: start, configuration, log level.
+//! Life of the plugin: start, configuration, and what it does from time to time.
 
 use std::rc::Rc;
 

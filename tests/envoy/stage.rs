@@ -20,7 +20,7 @@ pub type Test = (&'static str, fn(&Stage));
 /// How a stage is set up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup {
-    /// Whether several workers serve, and nothing but errors is logged.
+    /// Whether several workers serve, and of the filter nothing but warnings is logged.
     pub workers: bool,
     /// The percentage of requests to trace, if requests are traced. The table's default
     /// configuration is then the one that the project ships.
@@ -272,7 +272,7 @@ impl Setup {
     }
 }
 
-/// What the module and Envoy call each other by.
+/// What the module and Envoy call each other by for a plain request.
 const HOST_CALLS: [&str; 25] = [
     "environ_get",
     "environ_sizes_get",

@@ -17,9 +17,20 @@ use xtask::{module, root};
 /// Runs a tool of a Debian package.
 fn run(command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.current_dir(root()).output();
+    let mut bounded = Command::new("timeout"); // of coreutils: a browser may hang
+    bounded
+        .arg("60")
+        .arg(&program)
+        .args(command.get_args())
+        .current_dir(root());
+    let output = bounded.output();
     let output = output
-        .unwrap_or_else(|error| panic!("{program} is missing, apt-get install {package}: {error}"));
+        .unwrap_or_else(|error| panic!("timeout is missing, apt-get install coreutils: {error}"));
+    assert_ne!(
+        output.status.code(),
+        Some(127),
+        "{program} is missing: apt-get install {package}"
+    );
     assert!(
         output.status.success(),
         "{program} fails:\n{}\n{}",
