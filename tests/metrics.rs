@@ -14,12 +14,7 @@ use xtask::{module, root};
 /// The series of a scrape: names and labels.
 fn scrape() -> Vec<(String, BTreeMap<String, String>)> {
     module::build().expect("a module");
-    let mut config = envoy::read_config(&root().join("envoy/envoy.yaml")).expect("a configuration");
-    for address in ["/admin/address", "/static_resources/listeners/0/address"] {
-        *config
-            .pointer_mut(&format!("{address}/socket_address/port_value"))
-            .expect("a port") = 0.into();
-    }
+    let config = envoy::shipped(0, 0).expect("a configuration");
     let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
     let text = envoy.get("/stats/prometheus").expect("a scrape");
     let series = text

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use request_id_filter::policy::Form;
 use serde_json::{Value, json};
 use xtask::envoy::{self, Output, Process};
-use xtask::{module, root};
+use xtask::module;
 
 use crate::cases::{self, Case, Line};
 use crate::client::{Connection, Response};
@@ -222,7 +222,7 @@ const PLUGIN: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typ
 
 impl Setup {
     fn apply(self, config: &mut Value, collector: u16) -> anyhow::Result<()> {
-        let shipped = envoy::read_config(&root().join("envoy/envoy.yaml"))?
+        let shipped = envoy::shipped(0, 0)?
             .pointer(&format!(
                 "/static_resources/listeners/0{PLUGIN}/configuration"
             ))
@@ -308,10 +308,8 @@ fn listener_name(number: usize) -> String {
 /// `envoy/envoy.yaml` on free ports, with a listener for each configuration of the filter, with the test's upstream in place of the demo's and routes
 /// that end in each way a route can.
 pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
-    let mut config = envoy::read_config(&root().join("envoy/envoy.yaml"))?;
-    *at(&mut config, "/admin/address/socket_address/port_value") = json!(0);
+    let mut config = envoy::shipped(0, 0)?;
     let listener = at(&mut config, "/static_resources/listeners/0");
-    *at(listener, "/address/socket_address/port_value") = json!(0);
     let manager = at(listener, MANAGER);
     manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}]);
     manager["route_config"] = json!({

@@ -65,12 +65,8 @@ fn read_by_a_browser(configuration: &str) -> String {
         "/data",
         Reply::ok(&[("access-control-allow-origin", b"*".to_vec())]),
     );
-    let mut config = envoy::read_config(&root().join("envoy/envoy.yaml")).expect("a configuration");
-    *config
-        .pointer_mut("/admin/address/socket_address/port_value")
-        .expect("a port") = 0.into();
+    let mut config = envoy::shipped(0, 0).expect("a configuration");
     let listener = &mut config["static_resources"]["listeners"][0];
-    listener["address"]["socket_address"]["port_value"] = 0.into();
     let plugin = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0];
     plugin["typed_config"]["config"]["configuration"]["value"] = configuration.into();
     config["static_resources"]["clusters"][0]["load_assignment"]["endpoints"] = json!([{"lb_endpoints": [

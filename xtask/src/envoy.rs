@@ -107,6 +107,25 @@ pub fn read_config(path: &Path) -> Result<Value> {
     serde_saphyr::from_str(&text).with_context(|| path.display().to_string())
 }
 
+/// `envoy/envoy.yaml` with its listener and its admin interface on these ports, 0 for any free one.
+///
+/// # Errors
+/// It cannot be read, or has not the two.
+pub fn shipped(port: u16, admin_port: u16) -> Result<Value> {
+    let file = root().join("envoy/envoy.yaml");
+    let mut config = read_config(&file)?;
+    let addresses = [
+        ("/static_resources/listeners/0/address", port),
+        ("/admin/address", admin_port),
+    ];
+    for (address, port) in addresses {
+        let pointer = format!("{address}/socket_address/port_value");
+        let known = config.pointer_mut(&pointer);
+        *known.with_context(|| format!("{} has no {pointer}", file.display()))? = port.into();
+    }
+    Ok(config)
+}
+
 /// Where Envoy's output goes.
 pub enum Output {
     /// To the terminal.

@@ -5,12 +5,11 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
-use serde_json::Value;
 
 use crate::envoy::{self, Output, Process};
-use crate::{module, root};
+use crate::module;
 
 /// Where the demo listens.
 #[derive(Args)]
@@ -40,13 +39,7 @@ pub fn run(ports: &Ports) -> Result<()> {
     let module = module::build()?;
     println!("{}", module.display());
 
-    let mut config = envoy::read_config(&root().join("envoy/envoy.yaml"))?;
-    set_port(&mut config, "/admin/address", ports.admin_port)?;
-    set_port(
-        &mut config,
-        "/static_resources/listeners/0/address",
-        ports.port,
-    )?;
+    let config = envoy::shipped(ports.port, ports.admin_port)?;
     let (interrupt, interrupted) = channel();
     ctrlc::set_handler(move || {
         let _ = interrupt.send(());
@@ -102,13 +95,6 @@ fn require_free(port: u16, variable: &str) -> Result<()> {
         _ => format!("{error};"),
     };
     bail!("127.0.0.1:{port} cannot be used: {why} choose another port: make run {variable}=…")
-}
-
-fn set_port(config: &mut Value, address: &str, port: u16) -> Result<()> {
-    *config
-        .pointer_mut(&format!("{address}/socket_address/port_value"))
-        .with_context(|| format!("envoy/envoy.yaml has no {address}"))? = port.into();
-    Ok(())
 }
 
 fn what_to_try(Ports { port, admin_port }: &Ports) -> String {
