@@ -6,7 +6,7 @@ use crate::aws::{self, Rank};
 use crate::header_name::HeaderName;
 use crate::headers::{Headers, elements, trim};
 use crate::id::{self, RequestId};
-use crate::policy::{Accept, MaxLength, NonUuid, Policy, Source};
+use crate::policy::{Accept, MaxLength, NonUuid, Policy, Source, TRACE_ROOT, TRACEPARENT};
 
 /// The name space of derived ids: `uuid5(NAMESPACE_DNS, "amazonaws.com")`.
 pub const NAMESPACE: Uuid = Uuid::from_u128(0xc808_314f_e68b_5445_857c_37f5_4156_fc48);
@@ -83,8 +83,8 @@ pub fn adopt(policy: &Policy, headers: Headers<'_>) -> Option<(RequestId, Origin
             name: key.rank.name(aws::REQUEST_NAMES),
             remapped: key.rank.is_remapped(),
         },
-        Source::TraceRoot => Origin::Trace("x-amzn-trace-id"),
-        Source::Traceparent => Origin::Trace("traceparent"),
+        Source::TraceRoot => Origin::Trace(TRACE_ROOT),
+        Source::Traceparent => Origin::Trace(TRACEPARENT),
         Source::Header(name) => Origin::Named(name.clone()),
     };
     Some((id, origin))

@@ -90,7 +90,7 @@ pub struct Accepted {
 /// # Errors
 /// Every problem of the text; of text that is no JSON the first.
 pub fn parse(text: &[u8]) -> Result<Accepted, Vec<Problem>> {
-    let mut problems = Problems::new(Config::paths(""));
+    let mut problems = Problems::new(Config::paths(&Place::root()));
     let config = if text.trim_ascii().is_empty() {
         Some(Config::default())
     } else {

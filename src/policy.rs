@@ -176,6 +176,11 @@ impl Default for Names {
     }
 }
 
+/// The trace header of AWS, of which a source takes the `Root` field.
+pub const TRACE_ROOT: &str = "x-amzn-trace-id";
+/// The trace header of W3C, of which a source takes the trace-id.
+pub const TRACEPARENT: &str = "traceparent";
+
 /// Where an id is taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -194,8 +199,8 @@ impl Source {
     #[must_use]
     pub fn of(name: HeaderName) -> Self {
         match name.as_str() {
-            "x-amzn-trace-id" => Self::TraceRoot,
-            "traceparent" => Self::Traceparent,
+            TRACE_ROOT => Self::TraceRoot,
+            TRACEPARENT => Self::Traceparent,
             _ => Self::Header(name),
         }
     }
@@ -213,8 +218,8 @@ impl Source {
     pub fn header(&self) -> Option<&str> {
         match self {
             Self::Aws => None,
-            Self::TraceRoot => Some("x-amzn-trace-id"),
-            Self::Traceparent => Some("traceparent"),
+            Self::TraceRoot => Some(TRACE_ROOT),
+            Self::Traceparent => Some(TRACEPARENT),
             Self::Header(name) => Some(name.as_str()),
         }
     }

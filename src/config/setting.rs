@@ -21,7 +21,7 @@ pub trait Setting: Sized {
     #[cfg(not(target_family = "wasm"))]
     fn schema() -> Schema;
     /// The paths of the keys in it.
-    fn paths(_path: &str) -> Vec<String> {
+    fn paths(_place: &Place) -> Vec<String> {
         Vec::new()
     }
 }
@@ -89,15 +89,12 @@ macro_rules! object {
                 )
             }
 
-            fn paths(path: &str) -> Vec<String> {
+            fn paths(place: &Place) -> Vec<String> {
                 let mut paths = Vec::new();
                 $(
-                    let key = match path {
-                        "" => stringify!($key).to_owned(),
-                        parent => format!("{parent}.{}", stringify!($key)),
-                    };
+                    let key = place.key(stringify!($key));
                     paths.extend(<$type as Setting>::paths(&key));
-                    paths.push(key);
+                    paths.push(key.to_string());
                 )*
                 paths
             }
@@ -114,13 +111,8 @@ pub fn members<'j>(
     place: &Place,
     problems: &mut Problems,
 ) -> Option<Vec<(Cow<'j, str>, Json<'j>)>> {
-    let members = match json.members() {
-        Ok(members) => members,
-        Err(other) => {
-            problems.value(place, &other, "an object".into());
-            return None;
-        }
-    };
+    let refuse = |other| problems.value(place, &other, "an object".into());
+    let members = json.members().map_err(refuse).ok()?;
     let mut known: Vec<(Cow<'_, str>, Json<'_>)> = Vec::new();
     for (key, value) in members {
         if key.starts_with('_') {
@@ -282,13 +274,9 @@ impl Setting for Option<HeaderName> {
 
 impl Setting for Vec<Source> {
     fn read(json: Json<'_>, place: &Place, problems: &mut Problems) -> Option<Self> {
-        let items = match json.items() {
-            Ok(items) => items,
-            Err(other) => {
-                problems.value(place, &other, "a list of header names and \"aws\"".into());
-                return None;
-            }
-        };
+        let allowed = "a list of header names and \"aws\"";
+        let refuse = |other| problems.value(place, &other, allowed.into());
+        let items = json.items().map_err(refuse).ok()?;
         let mut sources = Self::new();
         for (index, item) in items.into_iter().enumerate() {
             let source = match item.text() {
@@ -326,15 +314,9 @@ impl Setting for Trust {
             Some("none") => return Some(Self::None),
             _ => {}
         }
-        let items = match json.items() {
-            Ok(items) => items,
-            Err(other) => {
-                let allowed =
-                    "\"all\", \"none\" or a list of address ranges such as \"10.0.0.0/8\"";
-                problems.value(place, &other, allowed.into());
-                return None;
-            }
-        };
+        let allowed = "\"all\", \"none\" or a list of address ranges such as \"10.0.0.0/8\"";
+        let refuse = |other| problems.value(place, &other, allowed.into());
+        let items = json.items().map_err(refuse).ok()?;
         let mut ranges = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
             let range = item.text().and_then(Cidr::parse);

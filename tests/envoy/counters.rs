@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use xtask::envoy::Process;
 
 use crate::cases;
 use crate::client::Connection;
-use crate::stage::{Setup, Stage, Test, get, is_new};
+use crate::stage::{Setup, Stage, Test, eventually, get, is_new};
 use crate::upstream::Reply;
 
 pub const TESTS: &[Test] = &[
@@ -76,16 +76,15 @@ fn exact(_: &Stage) {
             });
         }
     });
-    let last = Instant::now();
     for case in &cases {
         for counter in case.counters() {
             *expected.get_mut(&counter).expect("a known counter") += 2;
         }
     }
-    while counters(&stage.envoy) != expected && last.elapsed() < Duration::from_secs(2) {
-        thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(counters(&stage.envoy), expected);
+    eventually(Duration::from_secs(2), || {
+        let found = counters(&stage.envoy);
+        (found == expected, format!("{found:?}, not {expected:?}"))
+    });
     assert!(expected.values().all(|&count| count > 0), "{expected:?}");
     let outcomes =
         ["kept", "adopted", "generated", "replaced", "rejected"].map(|name| expected[name]);

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cases;
 use crate::client::Connection;
-use crate::stage::{Stage, Test};
+use crate::stage::{Stage, Test, eventually};
 use crate::upstream::Reply;
 
 pub const TESTS: &[Test] = &[
@@ -97,14 +97,13 @@ fn lines_of_a_request(stage: &Stage) -> usize {
 
 /// Waits until a request makes so many lines: a new level takes up to a second.
 fn wait_for(stage: &Stage, lines: usize) {
-    let started = Instant::now();
-    while lines_of_a_request(stage) != lines {
-        assert!(
-            started.elapsed() < Duration::from_secs(10),
-            "no request makes {lines} lines"
-        );
-        thread::sleep(Duration::from_millis(50));
-    }
+    eventually(Duration::from_secs(10), || {
+        let made = lines_of_a_request(stage);
+        (
+            made == lines,
+            format!("a request makes {made} lines, not {lines}"),
+        )
+    });
 }
 
 fn level(stage: &Stage) {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use request_id_filter::policy::Form;
 use serde_json::{Value, json};
@@ -81,6 +83,12 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// What follows `mark` in those lines of the trace that have it.
+    pub fn traced<'a>(&'a self, mark: &str) -> Vec<&'a str> {
+        let marked = self.trace.iter().filter_map(|line| line.split_once(mark));
+        marked.map(|(_, rest)| rest).collect()
+    }
+
     /// The only request that reached the upstream.
     #[track_caller]
     pub fn seen(&self) -> &Seen {
@@ -217,8 +225,11 @@ pub fn get(host: &str, path: &str, lines: &[Line]) -> Vec<u8> {
     request
 }
 
+/// Where, in a listener, the connection manager stands, our filter, and its plugin.
 const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
-const PLUGIN: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
+pub const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0";
+pub const PLUGIN: &str =
+    "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
 
 impl Setup {
     fn apply(self, config: &mut Value, collector: u16) -> anyhow::Result<()> {
@@ -227,10 +238,7 @@ impl Setup {
                 "/static_resources/listeners/0{PLUGIN}/configuration"
             ))
             .cloned();
-        let listeners = at(config, "/static_resources/listeners")
-            .as_array_mut()
-            .expect("a list");
-        for listener in listeners
+        for listener in listeners(config)
             .iter_mut()
             .filter(|listener| listener["name"] != "demo")
         {
@@ -305,8 +313,8 @@ fn listener_name(number: usize) -> String {
     format!("configuration {number}")
 }
 
-/// `envoy/envoy.yaml` on free ports, with a listener for each configuration of the filter, with the test's upstream in place of the demo's and routes
-/// that end in each way a route can.
+/// `envoy/envoy.yaml` on free ports, changed for tests: a listener for each configuration of the
+/// filter, the test's upstream in place of the demo's, and routes that end in each way a route can.
 pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
     let mut config = envoy::shipped(0, 0)?;
     let listener = at(&mut config, "/static_resources/listeners/0");
@@ -338,12 +346,10 @@ pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
         at(&mut listener, PLUGIN)["configuration"] = string_value(configuration);
         listener
     };
-    let listeners = at(&mut config, "/static_resources/listeners")
-        .as_array_mut()
-        .expect("a list");
+    let listeners = listeners(&mut config);
     listeners.remove(0);
     let mut edge = with_configuration("edge", r#"{"incoming": {"trust": ["10.0.0.0/8"]}}"#);
-    edge["filter_chains"][0]["filters"][0]["typed_config"]["use_remote_address"] = true.into();
+    at(&mut edge, MANAGER)["use_remote_address"] = true.into();
     listeners.push(edge);
     for (number, configuration) in configurations.iter().enumerate() {
         listeners.push(with_configuration(&listener_name(number), configuration));
@@ -378,10 +384,30 @@ fn cluster(name: &str, port: u16) -> Value {
     ]}]}})
 }
 
+/// The listeners of a configuration.
+pub fn listeners(config: &mut Value) -> &mut Vec<Value> {
+    at(config, "/static_resources/listeners")
+        .as_array_mut()
+        .expect("a list")
+}
+
 pub fn at<'a>(value: &'a mut Value, pointer: &str) -> &'a mut Value {
     value
         .pointer_mut(pointer)
         .unwrap_or_else(|| panic!("envoy/envoy.yaml has no {pointer}"))
+}
+
+/// Waits until `look` sees what is wanted; panics with how things stand if it does not in time.
+pub fn eventually(limit: Duration, mut look: impl FnMut() -> (bool, String)) {
+    let started = Instant::now();
+    loop {
+        let (is_as_wanted, how_things_stand) = look();
+        if is_as_wanted {
+            return;
+        }
+        assert!(started.elapsed() < limit, "{how_things_stand}");
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Whether `id` is a new one by default: a version 4 UUID in lower case.

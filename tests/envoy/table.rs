@@ -197,12 +197,7 @@ fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
 
 /// What the filter did to get there, and what it said.
 fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
-    let calls: Vec<_> = exchange
-        .trace
-        .iter()
-        .filter_map(|line| line.split_once("[vm->host] env."))
-        .map(|(_, call)| call)
-        .collect();
+    let calls = exchange.traced("[vm->host] env.");
     for call in &calls {
         let known = [
             "proxy_get_current_time_nanoseconds(",
@@ -260,12 +255,7 @@ fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
     };
     assert_eq!(exchange.access_log["origin"], origin, "{exchange:#?}");
 
-    let said: Vec<_> = exchange
-        .trace
-        .iter()
-        .filter_map(|line| line.split_once("wasm log request-id request-id request-id: "))
-        .map(|(_, said)| said)
-        .collect();
+    let said = exchange.traced("wasm log request-id request-id request-id: ");
     assert_eq!(said, [case.log.replace("{}", &String::from_utf8_lossy(id))]);
 }
 

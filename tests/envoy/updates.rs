@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use xtask::envoy::{Output, Process};
 
 use crate::client::{Connection, Response};
-use crate::stage::{self, Stage, Test, at, is_new_of, string_value};
+use crate::stage::{
+    self, FILTER, PLUGIN, Stage, Test, at, eventually, is_new_of, listeners, string_value,
+};
 use crate::upstream::{Reply, Upstream};
 
 pub const TESTS: &[Test] = &[
@@ -30,6 +32,7 @@ pub const TESTS: &[Test] = &[
 
 const BAD: &str =
     r#"{"generate": "uuid5", "incoming": {"max_lenght": 64, "trust": ["10.0.0.0/8", "x"]}}"#;
+
 /// [`BAD`] in another text: Envoy remembers which texts were refused and does not ask again.
 fn bad_again(attempt: u64) -> String {
     BAD.replacen('{', &format!(r#"{{"_attempt": {attempt}, "#), 1)
@@ -42,16 +45,11 @@ const PROBLEMS: [&str; 3] = [
     r#"configuration refused: incoming.trust[1]: found "x"; allowed: "#,
 ];
 
-const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0";
-
 /// The start of an Envoy whose filter has this `configuration`, which has to fail.
 fn failed_start(configuration: Value) -> String {
     let mut config = stage::config(1, &[""]).expect("a configuration");
-    let listener = at(&mut config, "/static_resources/listeners")
-        .as_array_mut()
-        .expect("a list");
-    let listener = listener.last_mut().expect("our listener");
-    at(listener, FILTER)["typed_config"]["config"]["configuration"] = configuration;
+    let listener = listeners(&mut config).last_mut().expect("our listener");
+    at(listener, PLUGIN)["configuration"] = configuration;
     match Process::start(&config, &Output::Kept, &[]) {
         Ok(_) => panic!("Envoy started"),
         Err(error) => format!("{error:#}"),
@@ -88,13 +86,13 @@ struct Discovery {
     folder: tempfile::TempDir,
     /// The resource in which the configuration stands, and where.
     resource: Value,
-    configuration: &'static str,
+    configuration: String,
 }
 
 impl Discovery {
     /// Has Envoy see a new configuration, all at once.
     fn publish(&mut self, configuration: &str) {
-        *at(&mut self.resource, self.configuration) = string_value(configuration);
+        *at(&mut self.resource, &self.configuration) = string_value(configuration);
         publish(self.folder.path(), &self.resource);
     }
 
@@ -106,23 +104,20 @@ impl Discovery {
         found[0].1.parse().expect("a number")
     }
 
-    fn request(&self) -> Response {
-        let mut connection = Connection::open(self.port);
-        connection.send(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
-        connection.receive()
-    }
-
     /// Waits until new ids have this form.
     fn wait_for(&self, form: Form) {
-        let started = Instant::now();
-        while !is_new_of(form, &self.request().id()) {
-            assert!(
-                started.elapsed() < Duration::from_secs(20),
-                "no id is a {form:?}"
-            );
-            thread::sleep(Duration::from_millis(20));
-        }
+        eventually(Duration::from_secs(20), || {
+            let id = request(self.port).id();
+            (is_new_of(form, &id), format!("{id} is no {form:?}"))
+        });
     }
+}
+
+/// The answer to a request on a connection of its own.
+fn request(port: u16) -> Response {
+    let mut connection = Connection::open(port);
+    connection.send(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    connection.receive()
 }
 
 fn file(folder: &Path) -> PathBuf {
@@ -155,9 +150,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
             // As long as updates come, and longer if that was quick.
             let more = |requests| !stop.load(Ordering::Relaxed) || requests < 100;
             while more(requests) && started.elapsed() < Duration::from_secs(60) {
-                let mut connection = Connection::open(port);
-                connection.send(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
-                let response = connection.receive();
+                let response = request(port);
                 assert_eq!(response.status, 200, "{response:?}");
                 assert!(!response.id().is_empty());
                 requests += 1;
@@ -172,18 +165,17 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
             ("uuid4", Form::Uuid4),
             ("hex32", Form::Hex32),
         ] {
-            let before = discovery.request().id();
+            let before = request(port).id();
             let mark = discovery.envoy.mark();
             refused += 1;
             discovery.publish(&bad_again(refused));
-            let waiting = Instant::now();
-            while discovery.counter(rejected) < refused {
-                assert!(
-                    waiting.elapsed() < Duration::from_secs(20),
-                    "the update is not rejected"
-                );
-                thread::sleep(Duration::from_millis(20));
-            }
+            eventually(Duration::from_secs(20), || {
+                let counted = discovery.counter(rejected);
+                (
+                    counted >= refused,
+                    format!("{counted} of {refused} updates are rejected"),
+                )
+            });
             for problem in PROBLEMS {
                 let said = discovery
                     .envoy
@@ -191,7 +183,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
                 said.unwrap_or_else(|error| panic!("{problem}: {error:#}"));
             }
             // The one before goes on.
-            assert_eq!(discovery.request().id().len(), before.len());
+            assert_eq!(request(port).id().len(), before.len());
             discovery.publish(&format!(r#"{{"generate": "{good}"}}"#));
             discovery.wait_for(form);
         }
@@ -208,19 +200,14 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
     );
 
     // Not a count is lost with the plugins that went.
-    let waiting = Instant::now();
-    loop {
+    eventually(Duration::from_secs(5), || {
         let counted = discovery.counter("wasmcustom.request_id_filter.generated");
         let served = discovery.counter("http.main.downstream_rq_total");
-        if counted == served {
-            return;
-        }
-        assert!(
-            waiting.elapsed() < Duration::from_secs(5),
-            "{counted} of {served} requests are counted"
-        );
-        thread::sleep(Duration::from_millis(50));
-    }
+        (
+            counted == served,
+            format!("{counted} of {served} requests are counted"),
+        )
+    });
 }
 
 struct StopOnDrop<'a>(&'a AtomicBool);
@@ -234,10 +221,7 @@ impl Drop for StopOnDrop<'_> {
 /// The static configuration and, taken from it, our listener on a port of its own.
 fn static_and_listener(upstream: u16) -> (Value, Value, u16) {
     let mut config = stage::config(upstream, &[""]).expect("a configuration");
-    let listeners = at(&mut config, "/static_resources/listeners")
-        .as_array_mut()
-        .expect("a list");
-    let mut listener = listeners.pop().expect("our listener");
+    let mut listener = listeners(&mut config).pop().expect("our listener");
     let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = probe.local_addr().expect("an address").port();
     *at(&mut listener, "/address/socket_address/port_value") = port.into();
@@ -262,7 +246,7 @@ fn listener_discovery(_: &Stage) {
         port,
         folder,
         resource: listener,
-        configuration: "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration",
+        configuration: format!("{PLUGIN}/configuration"),
     };
     update_under_load(&mut discovery, "listener_manager.lds.update_rejected");
 }
@@ -285,10 +269,7 @@ fn extension_discovery(_: &Stage) {
             "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
         },
     });
-    let listeners = at(&mut config, "/static_resources/listeners")
-        .as_array_mut()
-        .expect("a list");
-    listeners.push(listener);
+    listeners(&mut config).push(listener);
     let envoy = Process::start(&config, &Output::Kept, &ARGUMENTS).expect("an Envoy");
     let mut discovery = Discovery {
         envoy,
@@ -296,7 +277,7 @@ fn extension_discovery(_: &Stage) {
         port,
         folder,
         resource,
-        configuration: "/typed_config/config/configuration",
+        configuration: "/typed_config/config/configuration".into(),
     };
     update_under_load(&mut discovery, "request-id.update_rejected");
 }

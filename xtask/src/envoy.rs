@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -147,6 +147,13 @@ struct Lines {
     more: Condvar,
 }
 
+impl Lines {
+    /// Also what a thread that panicked has collected.
+    fn all(&self) -> MutexGuard<'_, Vec<String>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// How long Envoy may take to start. It loads in less than a second; a busy machine needs more.
 const START: Duration = Duration::from_secs(60);
 
@@ -217,11 +224,7 @@ impl Process {
                 .is_ok_and(|read| read > 0)
             {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-                lines
-                    .all
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(text);
+                lines.all().push(text);
                 lines.more.notify_all();
                 line.clear();
             }
@@ -272,21 +275,13 @@ impl Process {
     /// Everything that Envoy has printed, if it is kept.
     #[must_use]
     pub fn log(&self) -> String {
-        self.lines
-            .all
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .join("\n")
+        self.lines.all().join("\n")
     }
 
     /// How many lines Envoy has printed so far.
     #[must_use]
     pub fn mark(&self) -> usize {
-        self.lines
-            .all
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.lines.all().len()
     }
 
     /// The lines that Envoy prints from `mark` to the first that `last` accepts, for which it
@@ -296,11 +291,7 @@ impl Process {
     /// It did not come within ten seconds.
     pub fn lines_until(&self, mark: usize, last: impl Fn(&str) -> bool) -> Result<Vec<String>> {
         let deadline = Instant::now() + Duration::from_secs(10);
-        let mut all = self
-            .lines
-            .all
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.lines.all();
         let mut seen = mark;
         loop {
             if let Some(found) = all.iter().skip(seen).position(|line| last(line)) {
