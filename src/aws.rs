@@ -52,8 +52,8 @@ impl Rank {
     /// number of `x-amzn-remapped-` before it.
     #[must_use]
     pub fn of(name: &[u8], names: &[&str]) -> Option<Self> {
-        // Most headers are told apart by their first byte.
-        if !matches!(name.first(), Some(b'x' | b'X' | b'a' | b'A')) {
+        // Most headers are told apart by their last byte: these names all end in "id".
+        if !matches!(name.last(), Some(b'd' | b'D')) {
             return None;
         }
         let mut plain = name;
@@ -107,6 +107,13 @@ mod tests {
             .collect();
         assert!(ranks.is_sorted(), "{ranks:?}");
         assert_eq!(ranks[0], Rank::BEST);
+    }
+
+    #[test]
+    fn every_name_ends_in_id() {
+        for name in [REQUEST_NAMES, RESPONSE_NAMES].concat() {
+            assert!(name.ends_with("id"), "{name}");
+        }
     }
 
     #[test]

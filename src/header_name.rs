@@ -22,6 +22,9 @@ pub(crate) const OF_HTTP: &[&str] = &[
 ];
 
 impl HeaderName {
+    /// The one of the id, unless a configuration says otherwise.
+    pub const DEFAULT: &str = "x-request-id";
+
     /// `name` in lower case, if it is a field name of HTTP (RFC 9110, 5.6.2: a token; so no
     /// pseudo-header such as `:path`), and none that HTTP itself needs.
     #[must_use]
@@ -44,10 +47,10 @@ impl HeaderName {
     }
 }
 
-/// `x-request-id`
+/// [`HeaderName::DEFAULT`]
 impl Default for HeaderName {
     fn default() -> Self {
-        Self("x-request-id".into())
+        Self(Self::DEFAULT.into())
     }
 }
 

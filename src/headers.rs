@@ -22,14 +22,14 @@ impl<'a> Headers<'a> {
     /// lower-case; a repeated header appears once per line unless Envoy joins it.
     pub fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let (count, rest) = take_u32(self.0).unwrap_or((0, &[]));
-        let (mut lengths, mut data) = count
+        let (lengths, mut data) = count
             .checked_mul(8)
             .and_then(|size| rest.split_at_checked(size))
             .unwrap_or((&[], &[]));
-        std::iter::from_fn(move || {
-            let (name_length, after_name) = take_u32(lengths)?;
-            let (value_length, after_value) = take_u32(after_name)?;
-            lengths = after_value;
+        let (lengths, _) = lengths.as_chunks();
+        lengths.iter().map_while(move |&[a, b, c, d, e, f, g, h]| {
+            let name_length = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
+            let value_length = usize::try_from(u32::from_le_bytes([e, f, g, h])).ok()?;
             let (name, after_name) = take_terminated(data, name_length)?;
             let (value, after_value) = take_terminated(after_name, value_length)?;
             data = after_value;

@@ -2,6 +2,7 @@
 //! what was decided; nothing is decided here.
 
 mod abi;
+mod exports;
 mod metrics;
 mod plugin;
 mod random;

@@ -111,13 +111,16 @@ impl Invalid {
 /// # Errors
 /// The first rule that `value` breaks; an empty one has no good byte either.
 pub fn check(accept: Accept, longest: MaxLength, value: &[u8]) -> Result<(), Invalid> {
-    let all = |is_good: fn(u8) -> bool| !value.is_empty() && value.iter().copied().all(is_good);
     if value.len() > longest.get() {
         return Err(Invalid::TooLong);
     }
+    let all = |set: &[bool; 256]| {
+        let is_good = |&byte: &u8| set.get(usize::from(byte)).is_some_and(|good| *good);
+        !value.is_empty() && value.iter().all(is_good)
+    };
     match accept {
-        Accept::Safe if !all(is_safe) => Err(Invalid::BadByte),
-        Accept::Visible if !all(is_visible) => Err(Invalid::BadByte),
+        Accept::Safe if !all(&SAFE) => Err(Invalid::BadByte),
+        Accept::Visible if !all(&VISIBLE) => Err(Invalid::BadByte),
         Accept::Uuid if !is_uuid_form(value) => Err(Invalid::NotUuid),
         _ => Ok(()),
     }
@@ -134,6 +137,27 @@ pub const fn is_safe(byte: u8) -> bool {
             b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=' | b':' | b'@'
         )
 }
+
+/// What a function says of each byte.
+macro_rules! table {
+    ($of:ident) => {{
+        let mut table = [false; 256];
+        let mut byte = u8::MAX;
+        loop {
+            #[expect(clippy::indexing_slicing, reason = "the compiler runs it")]
+            {
+                table[byte as usize] = $of(byte);
+            }
+            match byte.checked_sub(1) {
+                Some(next) => byte = next,
+                None => break table,
+            }
+        }
+    }};
+}
+// A look into a table takes half as long as the comparisons, and nearly every request takes 36.
+const SAFE: [bool; 256] = table!(is_safe);
+const VISIBLE: [bool; 256] = table!(is_visible);
 
 /// Any visible ASCII but a comma, which separates values.
 #[must_use]

@@ -5,7 +5,7 @@ use crate::aws::{self, Rank};
 use crate::header_name::HeaderName;
 use crate::headers::{HeaderMap, Headers, elements, trim};
 use crate::id::RequestId;
-use crate::policy::{Echo, Policy};
+use crate::policy::{Echo, MaxLength, Policy};
 
 /// What is set on a response. Nothing of it is ever removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,17 +41,26 @@ pub fn respond<'a>(
         };
     }
     let headers = response.all();
+    let mut lines: usize = 0;
+    let mut is_id = false;
+    let mut has_value = false;
+    let mut aws = AwsIds::default();
+    for (name, value) in headers.iter() {
+        if header.is(name) {
+            lines = lines.saturating_add(1);
+            is_id = value == id.as_bytes();
+            has_value |= !trim(value).is_empty();
+        } else if normalize {
+            aws.see(policy.max_length, name, value);
+        }
+    }
     Response {
         set_id: match policy.echo {
-            Echo::Overwrite => !headers.values(header).eq([id.as_bytes()]),
-            Echo::IfAbsent => headers.values(header).all(|value| trim(value).is_empty()),
+            Echo::Overwrite => lines != 1 || !is_id,
+            Echo::IfAbsent => !has_value,
             Echo::Never => false,
         },
-        aws_id: if normalize {
-            aws_id(policy, headers)
-        } else {
-            None
-        },
+        aws_id: aws.to_publish(),
         expose: if policy.expose {
             expose(header, headers)
         } else {
@@ -60,27 +69,36 @@ pub fn respond<'a>(
     }
 }
 
-/// The id of an AWS service that is to be published under the one name.
-fn aws_id<'a>(policy: &Policy, headers: Headers<'a>) -> Option<&'a [u8]> {
-    let mut has_canonical = false;
-    let mut has_s3_host_id = false;
-    let mut best: Option<(Rank, &[u8])> = None;
-    for (name, value) in headers.iter() {
-        if name.eq_ignore_ascii_case(aws::S3_HOST_ID.as_bytes()) {
-            has_s3_host_id = true;
-        } else if let Some(rank) = Rank::of(name, aws::RESPONSE_NAMES) {
-            has_canonical |= rank == Rank::BEST;
-            if best.is_none_or(|(found, _)| rank < found)
-                && let Some(value) = usable(policy.max_length, value).next()
+/// What a response has of AWS's ids.
+#[derive(Default)]
+struct AwsIds<'a> {
+    best: Option<(Rank, &'a [u8])>,
+    has_canonical: bool,
+    has_s3_host_id: bool,
+}
+
+impl<'a> AwsIds<'a> {
+    fn see(&mut self, longest: MaxLength, name: &[u8], value: &'a [u8]) {
+        if let Some(rank) = Rank::of(name, aws::RESPONSE_NAMES) {
+            self.has_canonical |= rank == Rank::BEST;
+            if self.best.is_none_or(|(found, _)| rank < found)
+                && let Some(value) = usable(longest, value).next()
             {
-                best = Some((rank, value));
+                self.best = Some((rank, value));
             }
+        } else if name.eq_ignore_ascii_case(aws::S3_HOST_ID.as_bytes()) {
+            self.has_s3_host_id = true;
         }
     }
-    // botocore reads S3's host id only where there is no x-amzn-requestid.
-    let would_hide_host_id = has_s3_host_id && !has_canonical;
-    best.filter(|&(rank, _)| rank != Rank::BEST && !would_hide_host_id)
-        .map(|(_, value)| value)
+
+    /// The id that is to be published under the one name.
+    fn to_publish(&self) -> Option<&'a [u8]> {
+        // botocore reads S3's host id only where there is no x-amzn-requestid.
+        let would_hide_host_id = self.has_s3_host_id && !self.has_canonical;
+        self.best
+            .filter(|&(rank, _)| rank != Rank::BEST && !would_hide_host_id)
+            .map(|(_, value)| value)
+    }
 }
 
 /// The names that browser code may read, with `header` among them. `None` where the response is for

@@ -3,13 +3,12 @@
 use std::rc::Rc;
 
 use log::{error, info, warn};
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{ContextType, LogLevel};
+use proxy_wasm::traits::{Context, RootContext};
+use proxy_wasm::types::LogLevel;
 
-use super::abi;
 use super::metrics::Metrics;
 use super::plugin::Plugin;
-use super::stream::Stream;
+use super::{abi, exports};
 use crate::config;
 
 /// How often counts are handed to the host, and the log level in force is read: an administrator
@@ -17,14 +16,12 @@ use crate::config;
 /// request.
 const TICK_MILLISECONDS: u32 = 1000;
 
-pub fn create(_context_id: u32) -> Box<dyn RootContext> {
-    Box::new(Root {
-        plugin: Rc::default(),
-    })
+pub fn create(context: u32) -> Box<dyn RootContext> {
+    Box::new(Root { context })
 }
 
 struct Root {
-    plugin: Rc<Plugin>,
+    context: u32,
 }
 
 impl Context for Root {}
@@ -72,25 +69,20 @@ impl RootContext for Root {
             warn!("this host has no metrics: no counters");
         }
         info!("configured: {}", accepted.effective);
-        self.plugin = Rc::new(Plugin {
+        let plugin = Plugin {
             policy: accepted.policy,
             metrics,
             ..Plugin::default()
-        });
+        };
+        exports::configure(self.context, Rc::new(plugin));
         true
     }
 
     fn on_tick(&mut self) {
         follow_log_level();
-        self.plugin.metrics.flush();
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(Rc::clone(&self.plugin))))
+        if let Some(plugin) = exports::plugin(self.context) {
+            plugin.metrics.flush();
+        }
     }
 }
 

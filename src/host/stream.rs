@@ -1,10 +1,8 @@
 //! One request and its response.
 
 use std::cell::RefCell;
-use std::rc::Rc;
 
 use log::{debug, error};
-use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use super::abi::{self, Map, Refused};
@@ -14,62 +12,9 @@ use crate::decide::{Decision, Original, Outcome, Request, Write, decide, problem
 use crate::header_name::HeaderName;
 use crate::headers::{HeaderMap, Headers};
 use crate::id::RequestId;
-use crate::policy::Form;
+use crate::policy::{Form, Policy};
 use crate::respond::{EXPOSE, respond};
 use crate::stats::Counter;
-
-/// What has to be remembered of a request: in the response phase the host shows nothing of it.
-pub struct Stream {
-    plugin: Rc<Plugin>,
-    id: Option<RequestId>,
-}
-
-impl Stream {
-    pub fn new(plugin: Rc<Plugin>) -> Self {
-        Self { plugin, id: None }
-    }
-
-    /// Sets what was decided on the request, and says whether it goes on. One that is rejected gets
-    /// its id as well: the access log then shows the one that the client got.
-    fn apply(&self, decision: &Decision) -> Action {
-        let names = &self.plugin.policy.names;
-        if decision.write == Write::Set {
-            set(Map::Request, names.id().as_str(), decision.id.as_bytes());
-        }
-        match (names.original(), &decision.original) {
-            (Some(name), Original::Set(value)) => set(Map::Request, name.as_str(), value),
-            (Some(name), Original::Remove) => {
-                log_refusal(
-                    name.as_str(),
-                    abi::remove_header(Map::Request, name.as_str()),
-                );
-            }
-            _ => {}
-        }
-        match decision.outcome {
-            Outcome::Rejected(invalid) => {
-                let body = problem(&self.plugin.policy, &decision.id, invalid);
-                const BAD_REQUEST: u32 = 400;
-                const INVALID_ARGUMENT: i32 = 3; // what a gRPC client gets in its place
-                let answer = abi::respond(
-                    BAD_REQUEST,
-                    INVALID_ARGUMENT,
-                    "request_id_rejected",
-                    PROBLEM_HEADERS,
-                    &body,
-                );
-                match answer {
-                    Ok(()) => Action::Pause,
-                    Err(Refused(status)) => {
-                        error!("the host refused to answer 400: status {status}");
-                        Action::Continue
-                    }
-                }
-            }
-            _ => Action::Continue,
-        }
-    }
-}
 
 /// What `log_origin` publishes; in Envoy `%FILTER_STATE(wasm.request_id.origin:PLAIN)%`.
 const ORIGIN: &str = "request_id.origin";
@@ -78,51 +23,82 @@ const ORIGIN: &str = "request_id.origin";
 const PROBLEM_HEADERS: &[u8] = b"\x01\0\0\0\x0c\0\0\0\x18\0\0\0\
     content-type\0application/problem+json\0";
 
-impl Context for Stream {}
-
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        let mut request = HostRequest {
-            map: HostMap::new(Map::Request),
-            ids: &self.plugin.ids,
-        };
-        let policy = &self.plugin.policy;
-        let Some(decision) = decide(policy, &mut request) else {
-            error!("no random bytes or no time from the host: this request gets no id");
-            return Action::Continue;
-        };
-        debug!("{decision}");
-        for counter in decision.counters() {
-            self.plugin.metrics.add(counter);
-        }
-        if policy.log_origin
-            && let Err(Refused(status)) = abi::publish(ORIGIN, &decision.origin())
-        {
-            debug!("the host refused to set {ORIGIN}: status {status}");
-        }
-        let action = self.apply(&decision);
-        self.id = Some(decision.id);
-        action
+/// Gives the request at hand its id, and says whether it goes on.
+pub fn on_request(plugin: &Plugin) -> (Action, Option<RequestId>) {
+    let mut request = HostRequest {
+        map: HostMap::new(Map::Request),
+        ids: &plugin.ids,
+    };
+    let policy = &plugin.policy;
+    let Some(decision) = decide(policy, &mut request) else {
+        error!("no random bytes or no time from the host: this request gets no id");
+        return (Action::Continue, None);
+    };
+    debug!("{decision}");
+    for counter in decision.counters() {
+        plugin.metrics.add(counter);
     }
+    if policy.log_origin
+        && let Err(Refused(status)) = abi::publish(ORIGIN, &decision.origin())
+    {
+        debug!("the host refused to set {ORIGIN}: status {status}");
+    }
+    (apply(policy, &decision), Some(decision.id))
+}
 
-    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        let Some(id) = &self.id else {
-            return Action::Continue;
-        };
-        let policy = &self.plugin.policy;
-        let mut map = HostMap::new(Map::Response);
-        let response = respond(policy, id, &mut map);
-        if response.set_id {
-            set(Map::Response, policy.names.id().as_str(), id.as_bytes());
+/// Gives the response at hand the id of its request.
+pub fn on_response(plugin: &Plugin, id: &RequestId) {
+    let policy = &plugin.policy;
+    let mut map = HostMap::new(Map::Response);
+    let response = respond(policy, id, &mut map);
+    if response.set_id {
+        set(Map::Response, policy.names.id().as_str(), id.as_bytes());
+    }
+    if let Some(aws_id) = response.aws_id {
+        set(Map::Response, aws::CANONICAL, aws_id);
+        plugin.metrics.add(Counter::AwsNormalized);
+    }
+    if let Some(names) = response.expose {
+        set(Map::Response, EXPOSE, &names);
+    }
+}
+
+/// Sets what was decided on the request, and says whether it goes on. One that is rejected gets
+/// its id as well: the access log then shows the one that the client got.
+fn apply(policy: &Policy, decision: &Decision) -> Action {
+    let names = &policy.names;
+    if decision.write == Write::Set {
+        set(Map::Request, names.id().as_str(), decision.id.as_bytes());
+    }
+    match (names.original(), &decision.original) {
+        (Some(name), Original::Set(value)) => set(Map::Request, name.as_str(), value),
+        (Some(name), Original::Remove) => {
+            log_refusal(
+                name.as_str(),
+                abi::remove_header(Map::Request, name.as_str()),
+            );
         }
-        if let Some(aws_id) = response.aws_id {
-            set(Map::Response, aws::CANONICAL, aws_id);
-            self.plugin.metrics.add(Counter::AwsNormalized);
+        _ => {}
+    }
+    let Outcome::Rejected(invalid) = decision.outcome else {
+        return Action::Continue;
+    };
+    let body = problem(policy, &decision.id, invalid);
+    const BAD_REQUEST: u32 = 400;
+    const INVALID_ARGUMENT: i32 = 3; // what a gRPC client gets in its place
+    let answer = abi::respond(
+        BAD_REQUEST,
+        INVALID_ARGUMENT,
+        "request_id_rejected",
+        PROBLEM_HEADERS,
+        &body,
+    );
+    match answer {
+        Ok(()) => Action::Pause,
+        Err(Refused(status)) => {
+            error!("the host refused to answer 400: status {status}");
+            Action::Continue
         }
-        if let Some(names) = response.expose {
-            set(Map::Response, EXPOSE, &names);
-        }
-        Action::Continue
     }
 }
 
@@ -155,7 +131,7 @@ impl HeaderMap for HostMap {
     fn joined(&mut self, name: &HeaderName) -> Option<Vec<u8>> {
         // Of a repeated header the host call returns the first line alone. Envoy joins the lines of
         // this one before.
-        if *name == HeaderName::default() {
+        if name.as_str() == HeaderName::DEFAULT {
             abi::header(self.map, name.as_str())
         } else {
             self.all().joined(name)
