@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools build check-config schema lint
+.PHONY: help run test test-tools build image check-config schema lint
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -11,11 +11,14 @@ run: cargo ## Run the filter in Envoy on 127.0.0.1:10000 (PORT=… ADMIN_PORT=�
 test: cargo ## Run all tests, with a real Envoy (ENVOY=/path/to/envoy)
 	cargo test --locked --workspace
 
-test-tools: cargo ## Run the tests that need Debian's chromium and prometheus
+test-tools: cargo ## Run the tests that need Debian's chromium, docker-registry, prometheus and skopeo
 	cargo test --locked --test tools
 
-build: cargo ## Build target/request-id-filter.wasm and print its size
+build: cargo ## Build target/request-id-filter.wasm and print its size and sha256
 	@cargo xtask build
+
+image: cargo ## Make an OCI image of the module, under target/, and print its digest (SOURCE=URL of the sources)
+	@cargo xtask image
 
 check-config: cargo ## Check a configuration before it is deployed: FILE=… (bare JSON or a manifest)
 	@test -n "$(FILE)" || { echo "error: which file? make check-config FILE=…" >&2; exit 1; }

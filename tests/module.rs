@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::LazyLock;
 
-use xtask::module;
+use xtask::{module, root};
 
 static MODULE: LazyLock<Vec<u8>> =
     LazyLock::new(|| fs::read(module::build().expect("a module")).expect("the built module"));
@@ -58,6 +58,21 @@ const IMPORTS: [&str; 34] = [
     "wasi_snapshot_preview1.proc_exit",
     "wasi_snapshot_preview1.random_get",
 ];
+
+/// Panics name files, which are in other folders on other machines.
+#[test]
+fn it_names_no_folder_of_this_machine() {
+    let home = std::env::home_dir().expect("a home");
+    for folder in [home, root()] {
+        let name = format!("{}/", folder.display());
+        let found = MODULE
+            .windows(name.len())
+            .position(|window| window == name.as_bytes());
+        if let Some(at) = found {
+            panic!("{}", MODULE[at..at + 100].escape_ascii());
+        }
+    }
+}
 
 /// With the names of functions, which make a stack trace readable.
 #[test]

@@ -1,8 +1,10 @@
-//! Tests with tools that a machine with Rust and Python may lack: Debian's chromium and prometheus.
+//! Tests with tools that a machine with Rust and Python may lack: Debian's chromium, docker-registry,
+//! prometheus and skopeo.
 
-#[allow(dead_code)] // Requests here come from a browser.
+#[allow(dead_code)]
 #[path = "../envoy/client.rs"]
 mod client;
+mod image;
 #[allow(dead_code)]
 #[path = "../envoy/upstream.rs"]
 mod upstream;

@@ -3,6 +3,7 @@
 
 pub mod check;
 pub mod envoy;
+pub mod image;
 pub mod module;
 pub mod run;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
 
 /// The project's root, which paths in Envoy configurations are relative to.
 #[must_use]
@@ -24,6 +26,13 @@ pub fn root() -> PathBuf {
 #[must_use]
 pub fn target() -> PathBuf {
     root().join("target")
+}
+
+/// As `sha256sum` prints it.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Runs a command and returns what it printed; `missing` says what to do when there is no such

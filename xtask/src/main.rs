@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use xtask::{check, module, run};
+use xtask::{check, image, module, run};
 
 #[derive(Parser)]
 #[command(about)]
 enum Task {
-    /// Build the module and print its size
+    /// Build the module and print its size and its sha256
     Build,
+    /// Make an OCI image of the module and print its digest
+    Image(image::Source),
     /// Run the filter in Envoy in front of a demo upstream
     Run(run::Ports),
     /// Check the filter's configuration: bare JSON, or a manifest that holds it
@@ -24,7 +26,8 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Task::parse() {
-        Task::Build => build(),
+        Task::Build => module::build().and_then(|module| module::describe(&module)),
+        Task::Image(source) => image::make(&source),
         Task::Run(ports) => run::run(&ports),
         Task::CheckConfig { file } => check::check(&file),
         Task::Schema => check::write_schema(),
@@ -36,11 +39,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn build() -> anyhow::Result<()> {
-    let path = module::build()?;
-    let size = std::fs::metadata(&path)?.len();
-    println!("{}: {size} bytes", module::PATH);
-    Ok(())
 }

@@ -1,13 +1,14 @@
 //! The Wasm module.
 
+use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{last_line, output, root, target};
+use crate::{last_line, output, root, sha256, target};
 
 const WASM: &str = "wasm32-wasip1";
 const NO_RUST: &str = "install Rust from https://rustup.rs";
@@ -35,6 +36,9 @@ pub fn build() -> Result<PathBuf> {
         ])
         .arg("--target-dir")
         .arg(target())
+        // The flags that a machine has for its own programs, in RUSTFLAGS or a configuration of cargo,
+        // have no place in the module.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags()?.join("\x1f"))
         .current_dir(root())
         .status()
         .with_context(|| format!("cargo cannot be run: {NO_RUST}"))?;
@@ -49,6 +53,45 @@ pub fn build() -> Result<PathBuf> {
     fs::set_permissions(new.path(), Permissions::from_mode(0o644))?;
     new.persist(&module).context(PATH)?;
     Ok(module)
+}
+
+/// Prints what identifies a built module.
+///
+/// # Errors
+/// It cannot be read.
+pub fn describe(module: &Path) -> Result<()> {
+    let bytes = fs::read(module)?;
+    println!("{PATH}: {} bytes, sha256 {}", bytes.len(), sha256(&bytes));
+    Ok(())
+}
+
+/// The flags of the compiler. Panics name the files that they come from: with these not by folders of
+/// this machine, so that the module is the same from every machine.
+fn flags() -> Result<Vec<String>> {
+    // The standard library's files, which have a folder where the toolchain has the component rust-src.
+    let sysroot = rustc(&["--print", "sysroot"])?;
+    let version = rustc(&["--version", "--verbose"])?;
+    let commit = version
+        .lines()
+        .find_map(|line| line.strip_prefix("commit-hash: "));
+    let mut names = vec![(
+        Path::new(sysroot.trim()).join("lib/rustlib/src/rust"),
+        format!("/rustc/{}", commit.unwrap_or("unknown")),
+    )];
+    // The crates, in a folder for each registry or mirror of one. There is none where cargo takes
+    // crates from elsewhere.
+    let cargo = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo = cargo.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    let crates = cargo.context("neither CARGO_HOME nor HOME is set")?;
+    let registries = fs::read_dir(crates.join("registry/src"));
+    for registry in registries.into_iter().flatten() {
+        names.push((registry?.path(), String::new()));
+    }
+    names.sort_unstable();
+    let flag = |(folder, name): (PathBuf, String)| {
+        format!("--remap-path-prefix={}={name}", folder.display())
+    };
+    Ok(names.into_iter().map(flag).collect())
 }
 
 /// What Envoy may call. The SDK exports every callback there is, and Envoy calls every one that is
@@ -122,13 +165,8 @@ fn strip(built: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn add_target() -> Result<()> {
-    let library = output(
-        Command::new("rustc")
-            .args(["--print", "target-libdir", "--target", WASM])
-            .current_dir(root()),
-        NO_RUST,
-    )?;
-    if PathBuf::from(String::from_utf8_lossy(&library.stdout).trim()).is_dir() {
+    let library = rustc(&["--print", "target-libdir", "--target", WASM])?;
+    if Path::new(library.trim()).is_dir() {
         return Ok(());
     }
     println!("adding the Rust target {WASM}");
@@ -145,4 +183,13 @@ fn add_target() -> Result<()> {
         last_line(&added)
     );
     Ok(())
+}
+
+/// What the compiler says of itself.
+fn rustc(arguments: &[&str]) -> Result<String> {
+    let asked = output(
+        Command::new("rustc").args(arguments).current_dir(root()),
+        NO_RUST,
+    )?;
+    Ok(String::from_utf8(asked.stdout)?)
 }

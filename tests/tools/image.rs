@@ -1,0 +1,387 @@
+//! The image that `make image` makes: in a registry, and made elsewhere.
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::thread;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use xtask::envoy::{self, Process};
+use xtask::{image, module, root, sha256};
+
+use crate::client::{Connection, Response};
+use crate::run;
+
+const SOURCE: &str = "https://git.example.com/request-id-filter";
+
+/// Runs `make image` in a folder and returns what it prints.
+fn make(folder: &Path, change: impl FnOnce(&mut Command)) -> String {
+    let mut command = Command::new("make");
+    for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CARGO_TARGET_DIR"] {
+        command.env_remove(variable);
+    }
+    command
+        .arg("image")
+        .env("SOURCE", SOURCE)
+        .current_dir(folder);
+    change(&mut command);
+    let output = command
+        .output()
+        .expect("make is missing: apt-get install make");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The image as it is made here.
+static PRINTED: LazyLock<String> = LazyLock::new(|| make(&root(), |_| {}));
+
+/// What follows a text in what was printed, to the end of the line.
+#[track_caller]
+fn after<'a>(printed: &'a str, text: &str) -> &'a str {
+    let (_, rest) = printed
+        .split_once(text)
+        .unwrap_or_else(|| panic!("no {text:?} in {printed}"));
+    rest.lines().next().unwrap_or_default()
+}
+
+/// A registry on a free port, stopped when dropped.
+struct Registry {
+    process: Child,
+    port: u16,
+    _storage: TempDir,
+}
+
+impl Registry {
+    fn start() -> Self {
+        let storage = tempfile::tempdir().expect("a folder");
+        let config = json!({
+            "version": 0.1,
+            "storage": { "filesystem": { "rootdirectory": storage.path() } },
+            "http": { "addr": "127.0.0.1:0" },
+        });
+        let file = storage.path().join("config.yml");
+        fs::write(&file, config.to_string()).expect("a file");
+        let mut process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("docker-registry is missing: apt-get install docker-registry");
+        let mut lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
+        let mut port = None;
+        let mut said = Vec::new();
+        while port.is_none() {
+            let Some(Ok(line)) = lines.next() else {
+                panic!("docker-registry ends:\n{}", said.join("\n"))
+            };
+            port = line
+                .split_once("listening on 127.0.0.1:")
+                .and_then(|(_, rest)| {
+                    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+                    digits.parse().ok()
+                });
+            said.push(line);
+        }
+        thread::spawn(move || lines.for_each(drop));
+        Self {
+            process,
+            port: port.expect("a port"),
+            _storage: storage,
+        }
+    }
+
+    fn get(&self, path: &str, accept: &str) -> Response {
+        let mut connection = Connection::open(self.port);
+        let head = format!("GET /v2/{path} HTTP/1.1\r\nhost: registry\r\naccept: {accept}\r\n\r\n");
+        connection.send(head.as_bytes());
+        let response = connection.receive();
+        assert_eq!(response.status, 200, "{path}: {response:?}");
+        response
+    }
+
+    /// A blob of which a descriptor speaks, compared with what that says.
+    fn blob(&self, name: &str, descriptor: &Value) -> Vec<u8> {
+        let digest = descriptor["digest"].as_str().expect("a digest");
+        let blob = self.get(&format!("{name}/blobs/{digest}"), "*/*").body;
+        assert_eq!(descriptor["size"], blob.len());
+        assert_eq!(digest, format!("sha256:{}", sha256(&blob)));
+        blob
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What go-containerregistry accepts, with which Istio, Envoy Gateway and Higress fetch.
+const ACCEPT: &str = "application/vnd.docker.distribution.manifest.v1+json,\
+    application/vnd.docker.distribution.manifest.v1+prettyjws,\
+    application/vnd.docker.distribution.manifest.v2+json,\
+    application/vnd.oci.image.manifest.v1+json,\
+    application/vnd.docker.distribution.manifest.list.v2+json,\
+    application/vnd.oci.image.index.v1+json";
+
+/// An image as the three see it.
+struct Fetched {
+    /// Of the manifest, with which they compare the digest that a user demands.
+    digest: String,
+    manifest: Value,
+    /// A gzipped tar.
+    layer: Vec<u8>,
+}
+
+/// Fetches as the three do: the manifest by tag or digest, and of its layers the last.
+fn fetch(registry: &Registry, name: &str, reference: &str) -> Fetched {
+    let response = registry.get(&format!("{name}/manifests/{reference}"), ACCEPT);
+    let digest = format!("sha256:{}", sha256(&response.body));
+    assert_eq!(
+        response.all("docker-content-digest"),
+        [digest.as_bytes()],
+        "the registry's digest"
+    );
+    // Of an index they would take the image for linux/amd64, whose digest is another one.
+    let of_an_image: &[u8] = b"application/vnd.oci.image.manifest.v1+json";
+    assert_eq!(response.all("content-type"), [of_an_image]);
+    let manifest: Value = serde_json::from_slice(&response.body).expect("JSON");
+    let layer = manifest["layers"].as_array().and_then(|all| all.last());
+    let layer = layer.expect("a layer");
+    assert_eq!(
+        layer["mediaType"],
+        "application/vnd.oci.image.layer.v1.tar+gzip"
+    );
+    let layer = registry.blob(name, layer);
+    Fetched {
+        digest,
+        manifest,
+        layer,
+    }
+}
+
+#[test]
+fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
+    let printed = &*PRINTED;
+    let digest = after(printed, "\ndigest ");
+    let registry = Registry::start();
+    let address = format!("127.0.0.1:{}", registry.port);
+
+    // The command as it is printed, to a registry without TLS.
+    let push = format!("skopeo copy{}", after(printed, "  skopeo copy"))
+        .replace("REGISTRY", &address)
+        .replace("docker://", "--dest-tls-verify=false docker://");
+    run(Command::new("sh").args(["-c", &push]), "skopeo");
+    let tag = push.rsplit(':').next().expect("a tag");
+    assert_eq!(tag, env!("CARGO_PKG_VERSION"));
+    let archive = format!("oci-archive:{}", image::ARCHIVE);
+    run(
+        Command::new("skopeo")
+            .args(["copy", "--preserve-digests", "--dest-tls-verify=false"])
+            .args([&archive, &format!("docker://{address}/archive:{tag}")]),
+        "skopeo",
+    );
+
+    let fetched = fetch(&registry, "request-id-filter", tag);
+    assert_eq!(fetched.digest, digest);
+    for (name, reference) in [("request-id-filter", digest), ("archive", tag)] {
+        let same = fetch(&registry, name, reference);
+        assert_eq!(same.digest, digest);
+        assert_eq!(same.layer, fetched.layer);
+    }
+    let manifest = &fetched.manifest;
+    assert_eq!(manifest["layers"].as_array().map(Vec::len), Some(1));
+    let annotations = &manifest["annotations"];
+    let told = |name: &str| &annotations[format!("org.opencontainers.image.{name}")];
+    assert_eq!(told("version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(told("licenses"), "Apache-2.0");
+    assert_eq!(told("source"), SOURCE);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let layer = folder.path().join("layer.tar.gz");
+    fs::write(&layer, &fetched.layer).expect("a file");
+    let tar =
+        |arguments: &[&str]| run(Command::new("tar").args(arguments).arg(&layer), "tar").stdout;
+    assert_eq!(tar(&["-tzf"]), b"plugin.wasm\n");
+    let plugin = tar(&["-xzO", "plugin.wasm", "-f"]);
+    let built = fs::read(root().join(module::PATH)).expect("the module");
+    assert!(plugin == built, "the image has another module");
+    let sums = run(Command::new("sha256sum").arg(module::PATH), "coreutils");
+    assert_eq!(
+        String::from_utf8_lossy(&sums.stdout).split(' ').next(),
+        Some(after(printed, " bytes, sha256 "))
+    );
+
+    // What tools for containers look at.
+    let config = registry.blob("request-id-filter", &manifest["config"]);
+    let config: Value = serde_json::from_slice(&config).expect("JSON");
+    let unzipped = run(Command::new("gzip").arg("-dc").arg(&layer), "gzip").stdout;
+    let diff_id = format!("sha256:{}", sha256(&unzipped));
+    assert_eq!(config["rootfs"]["diff_ids"], json!([diff_id]));
+    assert_eq!(&config["config"]["Labels"], annotations);
+
+    let file = folder.path().join("pulled.wasm");
+    fs::write(&file, plugin).expect("a file");
+    assert_runs(&file);
+}
+
+/// A module keeps an id and makes one.
+fn assert_runs(module: &Path) {
+    let mut config = envoy::shipped(0, 0).expect("a configuration");
+    let filename = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0\
+                    /typed_config/config/vm_config/code/local/filename";
+    *config.pointer_mut(filename).expect("a module") = json!(module);
+    let envoy =
+        Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
+    let mut connection = Connection::open(envoy.port("main").expect("a port"));
+    let mut exchange = |line: &str| {
+        connection.send(format!("GET / HTTP/1.1\r\nhost: test\r\n{line}\r\n").as_bytes());
+        let response = connection.receive();
+        let upstream: Value = serde_json::from_slice(&response.body).expect("JSON");
+        assert_eq!(upstream["x-request-id"], response.id());
+        response.id()
+    };
+    assert_eq!(exchange("x-request-id: kept\r\n"), "kept");
+    let made = exchange("");
+    let version = request_id_filter::id::rfc9562(made.as_bytes()).map(|id| id.get_version_num());
+    assert_eq!(version, Some(4), "{made}");
+}
+
+/// A machine that has everything in other folders: a copy of the sources with what git knows of them,
+/// cargo's folder, and a toolchain.
+struct Elsewhere {
+    copy: PathBuf,
+    cargo: PathBuf,
+    toolchain: PathBuf,
+}
+
+fn elsewhere() -> Elsewhere {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let [copy, cargo, toolchain] = ["copy", "cargo", "toolchain"].map(|name| folder.join(name));
+    // What was built in the copy before may stay: cargo sees what is out of date.
+    let entries = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).expect("a folder");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        paths.filter(|path| !path.ends_with("target")).collect()
+    };
+    let link = |from: &Path, to: &Path| {
+        fs::create_dir_all(to).expect("a folder");
+        for entry in entries(from) {
+            symlink(&entry, to.join(entry.file_name().expect("a name"))).expect("a link");
+        }
+    };
+    fs::create_dir_all(&copy).expect("a folder");
+    run(
+        Command::new("rm")
+            .arg("-rf")
+            .args([&cargo, &toolchain])
+            .args(entries(&copy)),
+        "coreutils",
+    );
+    run(
+        Command::new("cp")
+            .arg("-a")
+            .args(entries(&root()))
+            .arg(&copy),
+        "coreutils",
+    );
+
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    link(&home.expect("a home"), &cargo);
+    let _ = fs::remove_file(cargo.join("bin")); // rustup would put it before our compiler
+
+    // With the component rust-src, which editors install, as far as the compiler looks for it.
+    let sysroot = run(Command::new("rustc").args(["--print", "sysroot"]), "rustc").stdout;
+    let sysroot = PathBuf::from(String::from_utf8(sysroot).expect("text").trim());
+    link(&sysroot.join("lib/rustlib"), &toolchain.join("lib/rustlib"));
+    let sources = toolchain.join("lib/rustlib/src");
+    let _ = fs::remove_file(&sources); // the link to those of this toolchain, if it has them
+    fs::create_dir(&sources).expect("a folder");
+    let library = sources.join("rust/library/std/src");
+    fs::create_dir_all(&library).expect("a folder");
+    fs::write(library.join("lib.rs"), "").expect("a file");
+    let rustc = toolchain.join("rustc");
+    let script = format!(
+        "#!/bin/sh\nexec '{}/bin/rustc' --sysroot '{}' \"$@\"\n",
+        sysroot.display(),
+        toolchain.display()
+    );
+    fs::write(&rustc, script).expect("a file");
+    fs::set_permissions(&rustc, Permissions::from_mode(0o755)).expect("a script");
+    Elsewhere {
+        copy,
+        cargo,
+        toolchain,
+    }
+}
+
+#[test]
+fn the_image_is_the_same_from_another_machine() {
+    let here = &*PRINTED;
+    let Elsewhere {
+        copy,
+        cargo,
+        toolchain,
+    } = elsewhere();
+    let path = std::env::var("PATH").expect("a PATH");
+    let make = || {
+        make(&copy, |command| {
+            command
+                .env("CARGO_HOME", &cargo)
+                .env("RUSTC", toolchain.join("rustc"))
+                .env("PATH", format!("{}:{path}", toolchain.display()))
+                .env("RUSTFLAGS", "-C debug-assertions")
+                // Of xtask, to have it sooner.
+                .env("CARGO_PROFILE_DEV_DEBUG", "0");
+        })
+    };
+    let there = make();
+    for file in [module::PATH, image::ARCHIVE] {
+        let [here, there] = [root(), copy.clone()].map(|folder| fs::read(folder.join(file)));
+        assert!(
+            here.expect("a file") == there.expect("a file"),
+            "{file} differs"
+        );
+    }
+    assert_eq!(*here, there);
+
+    // The digest speaks of a commit only where the sources are that commit.
+    run(
+        Command::new("rm").arg("-rf").arg(copy.join(".git")),
+        "coreutils",
+    );
+    let reason = after(&make(), "  no revision: ").to_owned();
+    assert_eq!(reason, "the sources are no repository of their own");
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command
+            .arg("-C")
+            .arg(&copy)
+            .args(["-c", "user.name=test", "-c", "user.email=test"]);
+        let output = run(command.args(arguments), "git");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "--message", "all"]);
+    let commit = git(&["rev-parse", "HEAD"]);
+    let clean = make();
+    assert_eq!(after(&clean, "  revision: "), commit.trim_end());
+    fs::write(copy.join("new"), "").expect("a file");
+    let changed = make();
+    assert_eq!(
+        after(&changed, "  revision: "),
+        format!("{}-dirty", commit.trim_end())
+    );
+    assert_ne!(after(&clean, "\ndigest "), after(&changed, "\ndigest "));
+}
