@@ -143,7 +143,7 @@ const HTTPBIN: Proxy = Proxy {
 };
 
 const CART: Proxy = Proxy {
-    namespace: "shop",
+    namespace: "default",
     label: ("app", "cart"),
     is_gateway: false,
 };
