@@ -63,20 +63,8 @@ fn a_base_lists_what_is_beside_it() {
 #[test]
 fn the_image_is_the_same_placeholder_everywhere() {
     for base in bases::all() {
-        let images: Vec<_> = base.resources.iter().filter_map(image).collect();
-        assert_eq!(images, [IMAGE], "{}", base.path);
+        assert_eq!(base.images(), [IMAGE], "{}", base.path);
     }
-}
-
-/// The image that a resource names, without a scheme.
-fn image(resource: &Value) -> Option<&str> {
-    let url = match resource["kind"].as_str()? {
-        "WasmPlugin" => &resource["spec"]["url"],
-        "EnvoyExtensionPolicy" => &resource["spec"]["wasm"][0]["code"]["image"]["url"],
-        _ => return None,
-    };
-    let url = url.as_str().expect("a URL");
-    Some(url.strip_prefix("oci://").unwrap_or(url))
 }
 
 /// By the filter's own reader, as `make check-config` does it.

@@ -30,6 +30,22 @@ impl Base {
             _ => panic!("{} has not one {kind}", self.path),
         }
     }
+
+    /// The images that it names, without a scheme.
+    pub fn images(&self) -> Vec<&str> {
+        let urls =
+            self.resources
+                .iter()
+                .filter_map(|resource| match resource["kind"].as_str()? {
+                    "WasmPlugin" => resource["spec"]["url"].as_str(),
+                    "EnvoyExtensionPolicy" => {
+                        resource["spec"]["wasm"][0]["code"]["image"]["url"].as_str()
+                    }
+                    _ => None,
+                });
+        urls.map(|url| url.strip_prefix("oci://").unwrap_or(url))
+            .collect()
+    }
 }
 
 /// All bases, by their paths.
@@ -44,6 +60,11 @@ pub fn all() -> Vec<Base> {
     relative.map(read).collect()
 }
 
+/// The base at a path relative to the project's root.
+pub fn read(path: &str) -> Base {
+    read_in(&root(), path)
+}
+
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -55,10 +76,10 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The base at a path relative to the project's root.
-pub fn read(path: &str) -> Base {
+/// The base at a path relative to `root`.
+pub fn read_in(root: &Path, path: &str) -> Base {
     let documents = |file: &str| -> Vec<Value> {
-        let file = root().join(path).join(file);
+        let file = root.join(path).join(file);
         let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         serde_saphyr::from_multiple(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
     };

@@ -9,7 +9,10 @@ use xtask::envoy::{Output, Process};
 use crate::cases::Line;
 use crate::client::{Connection, all};
 use crate::counters::counters;
-use crate::stage::{self, Setup, Stage, Test, eventually, get, is_new, listener_name};
+use crate::stage::{
+    self, FILTER, MANAGER, PLUGIN, Setup, Stage, Test, at, eventually, get, is_new, listener_name,
+    listeners, string_value,
+};
 use crate::upstream::Upstream;
 
 pub const TESTS: &[Test] = &[
@@ -20,6 +23,7 @@ pub const TESTS: &[Test] = &[
         one_id(Some(100))
     }),
     ("hops: an edge that trusts nobody", no_trust_at_the_edge),
+    ("hops: twice in one proxy, the first decides", twice),
 ];
 
 const CONFIGURATION: &str = r#"{"log_origin": true}"#;
@@ -167,4 +171,30 @@ fn no_trust_at_the_edge(_: &Stage) {
         &[("replaced", 1), ("generated", 1), ("untrusted", 2)],
         &[("kept", 2)],
     );
+}
+
+/// As a plugin of the gateways beside one of the whole mesh.
+fn twice(_: &Stage) {
+    let upstream = Upstream::start();
+    let mut config = stage::config(upstream.port, &[CONFIGURATION]).expect("a configuration");
+    let listener = listeners(&mut config).last_mut().expect("our listener");
+    let second = at(listener, FILTER).clone();
+    at(listener, PLUGIN)["configuration"] = string_value(r#"{"incoming": {"trust": "none"}}"#);
+    at(listener, FILTER)["name"] = "first".into();
+    at(listener, PLUGIN)["name"] = "first".into();
+    let filters = at(listener, &format!("{MANAGER}/http_filters"));
+    filters.as_array_mut().expect("a list").insert(1, second);
+    let arguments = ["--concurrency", "1", "--log-level", "error"];
+    let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+    let mut connection = Connection::open(envoy.port(&listener_name(0)).expect("a port"));
+    connection.send(&get("test", "/", &[("x-request-id", b"mine".to_vec())]));
+    let id = connection.receive().id();
+    assert!(is_new(&id));
+    let seen = upstream.seen("/");
+    assert_eq!(all(&seen[0].headers, "x-request-id"), [id.as_bytes()]);
+    eventually(Duration::from_secs(5), || {
+        let counted = counters(&envoy);
+        let found = (counted["replaced"], counted["kept"]);
+        (found == (1, 1), format!("{counted:?}"))
+    });
 }
