@@ -7,7 +7,7 @@ mod bases;
 use std::fs;
 
 use bases::{Base, IMAGE};
-use serde_json::{Value, json};
+use serde_json::json;
 use xtask::{check, envoy, root};
 
 /// The bases for Istio's resources.

@@ -407,7 +407,7 @@ impl Mesh {
     #[track_caller]
     fn id(&self, path: &str, lines: &[Line]) -> (String, Value) {
         let id = self.send(0, path, lines).id();
-        assert_eq!(self.seen(path, "x-request-id"), [id.clone()]);
+        assert_eq!(self.seen(path, "x-request-id"), std::slice::from_ref(&id));
         let log = self.access_log(path);
         assert_eq!(log["request_id"], id.as_str(), "{log}");
         assert_eq!(log["response_request_id"], id.as_str(), "{log}");
