@@ -168,21 +168,24 @@ impl Proxy {
         let access_log = shipped.pointer(&format!(
             "/static_resources/listeners/0{MANAGER}/access_log"
         ));
-        let deny = json!({
-            "name": "envoy.filters.http.rbac",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
-                "rules": {"action": "DENY", "policies": {"ns[foo]-policy[deny]-rule[0]": {
-                    "principals": [{"any": true}],
-                    "permissions": [{"url_path": {"path": {"prefix": "/denied"}}}],
-                }}},
-            },
-        });
+        let deny = |path: &str| {
+            json!({
+                "name": "envoy.filters.http.rbac",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+                    "rules": {"action": "DENY", "policies": {"ns[foo]-policy[deny]-rule[0]": {
+                        "principals": [{"any": true}],
+                        "permissions": [{"url_path": {"path": {"prefix": path}}}],
+                    }}},
+                },
+            })
+        };
         let plain = |name: &str, kind: &str| {
             let kind = format!("type.googleapis.com/envoy.extensions.filters.http.{kind}");
             json!({"name": name, "typed_config": {"@type": kind}})
         };
-        let mut filters = Vec::new();
+        // In the place of a provider of CUSTOM authorization, before all phases of plugins.
+        let mut filters = vec![deny("/custom")];
         if let Some((plugin, resource)) = self.plugin(base) {
             assert_eq!(plugin.priority, i32::MAX, "not the first of all plugins");
             filters.push(json!({
@@ -201,7 +204,7 @@ impl Proxy {
             }));
         }
         filters.extend([
-            deny,
+            deny("/denied"),
             plain(
                 "envoy.filters.http.grpc_stats",
                 "grpc_stats.v3.FilterConfig",
@@ -442,6 +445,13 @@ fn mine() -> [Line; 1] {
     )]
 }
 
+fn aws() -> Line {
+    ("x-amz-request-id", b"4B4NGF0EAWN0GE63".to_vec())
+}
+
+/// What the filter makes of that.
+const DERIVED: &str = "37be84ba-5e55-5531-9cda-bc301b676303";
+
 /// Why the base is what it is: by itself a gateway replaces each id and returns none, and where it
 /// does trace, the id says so.
 fn gateway_without(_: &Stage) {
@@ -465,9 +475,8 @@ fn gateway(_: &Stage) {
     assert_eq!(kept.as_bytes(), mine()[0].1);
     assert_eq!(origin, "kept");
 
-    let line = ("x-amz-request-id", b"4B4NGF0EAWN0GE63".to_vec());
-    let (adopted, origin) = mesh.id("/adopted", &[line]);
-    assert_eq!(adopted, "37be84ba-5e55-5531-9cda-bc301b676303");
+    let (adopted, origin) = mesh.id("/adopted", &[aws()]);
+    assert_eq!(adopted, DERIVED);
     assert_eq!(origin, "adopted:x-amz-request-id");
 
     let (replaced, origin) = mesh.id("/replaced", &[("x-request-id", b"a b".to_vec())]);
@@ -483,14 +492,20 @@ fn gateway(_: &Stage) {
 
 fn gateway_replies(_: &Stage) {
     let (mesh, _) = with_gateway_base();
-    // By Istio's authorization.
+    // By Istio's authorization, behind the filter: only the filter derives an id from AWS's.
     let response = mesh.send(0, "/denied", &mine());
     assert_eq!(response.status, 403);
     assert_eq!(response.id().as_bytes(), mine()[0].1);
-    let response = mesh.send(0, "/denied", &[]);
+    let response = mesh.send(0, "/denied", &[aws()]);
+    assert_eq!(response.status, 403);
+    assert_eq!(response.id(), DERIVED);
+    // By another filter before it.
+    let response = mesh.send(0, "/custom", &mine());
+    assert_eq!(response.status, 403);
+    assert_eq!(response.id().as_bytes(), mine()[0].1);
+    let response = mesh.send(0, "/custom", &[aws()]);
     assert_eq!(response.status, 403);
     assert!(is_new(&response.id()));
-    assert!(mesh.upstream.seen("/denied").is_empty());
     let mut connection = Connection::open(mesh.ports[0]);
     connection.send(&get("nowhere", "/", &[]));
     let response = connection.receive();
