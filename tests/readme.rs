@@ -1,6 +1,8 @@
 //! Every command and snippet of the README, run or compared with what is run.
 
-#[allow(dead_code)] // Only the configurations of the cases count here.
+#[allow(dead_code)] // Only the paths and images of the bases count here,
+mod bases;
+#[allow(dead_code)] // and the configurations of the cases.
 mod cases;
 
 use std::collections::HashMap;
@@ -222,6 +224,78 @@ fn configurations_are_in_the_table_of_cases() {
         assert!(
             table.contains(&parse(text)),
             "no case has the configuration {text}"
+        );
+    }
+}
+
+/// The lines for a shell are for a cluster, which the tests have not: all but those are run, on a copy
+/// of the manifests, and what would be applied then is a base with the user's image.
+#[test]
+fn what_is_deployed_is_a_base_with_the_users_image() {
+    let mut applied = Vec::new();
+    for block in blocks("sh") {
+        let copy = tempfile::tempdir().expect("a folder");
+        let copied = Command::new("cp")
+            .arg("-R")
+            .arg(root().join("envoy"))
+            .arg(copy.path())
+            .status();
+        assert!(copied.expect("cp").success());
+        let needs_a_cluster = |line: &&str| line.starts_with("kubectl") || line.starts_with("curl");
+        let here: Vec<_> = block
+            .lines()
+            .filter(|line| !needs_a_cluster(line))
+            .collect();
+        let shell = |arguments: &[&str]| {
+            let output = Command::new("bash")
+                .args(arguments)
+                .current_dir(copy.path())
+                .output()
+                .expect("bash is missing");
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success() && errors.is_empty(), "{errors}");
+            String::from_utf8(output.stdout).expect("text")
+        };
+        shell(&["-n", "-c", block]);
+        let image = shell(&["-ec", &format!("{}\necho \"$IMAGE\"", here.join("\n"))]);
+        let image = image.trim();
+        assert!(!image.is_empty() && image != bases::IMAGE, "{block}");
+        for line in block.lines().filter(needs_a_cluster) {
+            if let Some(path) = line.strip_prefix("kubectl apply -k ") {
+                let base = bases::read_in(copy.path(), path);
+                assert_eq!(base.images(), [image], "{block}");
+                let mut untouched = bases::read(path);
+                let image = serde_json::to_string(&untouched.resources)
+                    .expect("JSON")
+                    .replace(bases::IMAGE, image);
+                untouched.resources = serde_json::from_str(&image).expect("JSON");
+                assert_eq!(base.resources, untouched.resources, "{block}");
+                applied.push(path);
+            }
+            if let Some((_, patch)) = line.split_once(" -p ") {
+                let patch: Value = serde_json::from_str(patch.trim_matches('\'')).expect("JSON");
+                let named = &patch["spec"]["infrastructure"]["parametersRef"];
+                let proxy = bases::read("envoy/gateway").resource("EnvoyProxy").clone();
+                assert_eq!(named["name"], proxy["metadata"]["name"]);
+                assert_eq!(named["kind"], proxy["kind"]);
+                let (group, _) = proxy["apiVersion"]
+                    .as_str()
+                    .and_then(|version| version.split_once('/'))
+                    .expect("a group");
+                assert_eq!(named["group"], group);
+            }
+        }
+    }
+    applied.sort_unstable();
+    assert_eq!(
+        applied,
+        ["envoy/gateway", "envoy/higress", "envoy/istio/gateway"]
+    );
+    for base in bases::all() {
+        assert!(
+            README.contains(&format!("]({})", base.path)),
+            "{}",
+            base.path
         );
     }
 }

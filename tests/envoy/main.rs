@@ -1,9 +1,14 @@
 //! The filter in a real Envoy, in the configuration that the project ships.
 
+#[allow(dead_code)] // One base at a time is enough here.
+#[path = "../bases/mod.rs"]
+mod bases;
 #[path = "../cases/mod.rs"]
 mod cases;
 mod client;
 mod counters;
+mod hops;
+mod istio;
 mod log;
 mod peers;
 mod protocols;
@@ -33,6 +38,8 @@ fn main() -> ExitCode {
         log::TESTS,
         updates::TESTS,
         counters::TESTS,
+        hops::TESTS,
+        istio::TESTS,
     ];
     let traced: [(_, _, fn(&Stage)); 2] = [
         (

@@ -226,13 +226,13 @@ pub fn get(host: &str, path: &str, lines: &[Line]) -> Vec<u8> {
 }
 
 /// Where, in a listener, the connection manager stands, our filter, and its plugin.
-const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
+pub const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
 pub const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0";
 pub const PLUGIN: &str =
     "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
 
 impl Setup {
-    fn apply(self, config: &mut Value, collector: u16) -> anyhow::Result<()> {
+    pub fn apply(self, config: &mut Value, collector: u16) -> anyhow::Result<()> {
         let shipped = envoy::shipped(0, 0)?
             .pointer(&format!(
                 "/static_resources/listeners/0{PLUGIN}/configuration"
@@ -243,18 +243,7 @@ impl Setup {
             .filter(|listener| listener["name"] != "demo")
         {
             if let Some(sampling) = self.sampling {
-                at(listener, MANAGER)["tracing"] = json!({
-                    "random_sampling": {"value": sampling},
-                    "provider": {
-                        "name": "envoy.tracers.zipkin",
-                        "typed_config": {
-                            "@type": "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig",
-                            "collector_cluster": "collector",
-                            "collector_endpoint": "/spans",
-                            "collector_endpoint_version": "HTTP_JSON",
-                        },
-                    },
-                });
+                at(listener, MANAGER)["tracing"] = tracing(sampling);
                 let plugin = at(listener, PLUGIN);
                 if plugin["configuration"] == string_value("") {
                     plugin["configuration"] = shipped
@@ -278,6 +267,22 @@ impl Setup {
         clusters.push(cluster("collector", collector));
         Ok(())
     }
+}
+
+/// Has a connection manager trace so many per cent of its requests, to the cluster `collector`.
+pub fn tracing(sampling: u32) -> Value {
+    json!({
+        "random_sampling": {"value": sampling},
+        "provider": {
+            "name": "envoy.tracers.zipkin",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig",
+                "collector_cluster": "collector",
+                "collector_endpoint": "/spans",
+                "collector_endpoint_version": "HTTP_JSON",
+            },
+        },
+    })
 }
 
 /// What the module and Envoy call each other by for a plain request.
@@ -309,7 +314,7 @@ const HOST_CALLS: [&str; 25] = [
     "proxy_on_vm_start",
 ];
 
-fn listener_name(number: usize) -> String {
+pub fn listener_name(number: usize) -> String {
     format!("configuration {number}")
 }
 
@@ -378,7 +383,7 @@ pub fn string_value(text: &str) -> Value {
     json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text})
 }
 
-fn cluster(name: &str, port: u16) -> Value {
+pub fn cluster(name: &str, port: u16) -> Value {
     json!({"name": name, "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
         {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
     ]}]}})

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -93,7 +94,7 @@ impl Discovery {
     /// Has Envoy see a new configuration, all at once.
     fn publish(&mut self, configuration: &str) {
         *at(&mut self.resource, &self.configuration) = string_value(configuration);
-        publish(self.folder.path(), &self.resource);
+        publish(self.folder.path(), slice::from_ref(&self.resource));
     }
 
     fn counter(&self, name: &str) -> u64 {
@@ -120,13 +121,15 @@ fn request(port: u16) -> Response {
     connection.receive()
 }
 
-fn file(folder: &Path) -> PathBuf {
+/// Where Envoy reads resources from.
+pub fn file(folder: &Path) -> PathBuf {
     folder.join("resources.json")
 }
 
-fn publish(folder: &Path, resource: &Value) {
+/// Puts resources there, all at once.
+pub fn publish(folder: &Path, resources: &[Value]) {
     let new = folder.join("new.json");
-    fs::write(&new, json!({"resources": [resource]}).to_string()).expect("a file");
+    fs::write(&new, json!({"resources": resources}).to_string()).expect("a file");
     fs::rename(new, file(folder)).expect("the file"); // what Envoy watches for
 }
 
@@ -236,7 +239,7 @@ fn listener_discovery(_: &Stage) {
     let (mut config, mut listener, port) = static_and_listener(upstream.port);
     let folder = tempfile::tempdir().expect("a folder");
     listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
-    publish(folder.path(), &listener);
+    publish(folder.path(), slice::from_ref(&listener));
     config["dynamic_resources"] =
         json!({"lds_config": {"path_config_source": {"path": file(folder.path())}}});
     let envoy = Process::start(&config, &Output::Kept, &ARGUMENTS).expect("an Envoy");
@@ -261,7 +264,7 @@ fn extension_discovery(_: &Stage) {
         "name": filter["name"],
         "typed_config": filter["typed_config"],
     });
-    publish(folder.path(), &resource);
+    publish(folder.path(), slice::from_ref(&resource));
     *at(&mut listener, FILTER) = json!({
         "name": filter["name"],
         "config_discovery": {

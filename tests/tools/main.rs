@@ -1,10 +1,14 @@
 //! Tests with tools that a machine with Rust and Python may lack: Debian's chromium, docker-registry,
-//! prometheus and skopeo.
+//! kubernetes-client, npm, prometheus and skopeo.
 
+#[allow(dead_code)] // Here all bases are looked at.
+#[path = "../bases/mod.rs"]
+mod bases;
 #[allow(dead_code)]
 #[path = "../envoy/client.rs"]
 mod client;
 mod image;
+mod manifests;
 #[allow(dead_code)]
 #[path = "../envoy/upstream.rs"]
 mod upstream;
@@ -16,12 +20,25 @@ use upstream::{Reply, Upstream};
 use xtask::envoy::{self, Process};
 use xtask::{module, root};
 
-/// Runs a tool of a Debian package.
+/// Runs a tool of a Debian package, which has to succeed.
 fn run(command: &mut Command, package: &str) -> Output {
+    let output = try_run(command, package);
+    assert!(
+        output.status.success(),
+        "{} fails:\n{}\n{}",
+        command.get_program().to_string_lossy(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Runs a tool of a Debian package.
+fn try_run(command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
-    let mut bounded = Command::new("timeout"); // of coreutils: a browser may hang
+    let mut bounded = Command::new("timeout"); // of coreutils: browser and registry may hang
     bounded
-        .arg("60")
+        .arg("180")
         .arg(&program)
         .args(command.get_args())
         .current_dir(root());
@@ -32,12 +49,6 @@ fn run(command: &mut Command, package: &str) -> Output {
         output.status.code(),
         Some(127),
         "{program} is missing: apt-get install {package}"
-    );
-    assert!(
-        output.status.success(),
-        "{program} fails:\n{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
     );
     output
 }

@@ -1,0 +1,200 @@
+//! Two Envoys in a row, the filter in both: an edge, and a proxy inside that it routes to.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use xtask::envoy::{Output, Process};
+
+use crate::cases::Line;
+use crate::client::{Connection, all};
+use crate::counters::counters;
+use crate::stage::{
+    self, FILTER, MANAGER, PLUGIN, Setup, Stage, Test, at, eventually, get, is_new, listener_name,
+    listeners, string_value,
+};
+use crate::upstream::Upstream;
+
+pub const TESTS: &[Test] = &[
+    ("hops: one id all the way, kept at the second", |_| {
+        one_id(None)
+    }),
+    ("hops: one id all the way, with all traced", |_| {
+        one_id(Some(100))
+    }),
+    ("hops: an edge that trusts nobody", no_trust_at_the_edge),
+    ("hops: twice in one proxy, the first decides", twice),
+];
+
+const CONFIGURATION: &str = r#"{"log_origin": true}"#;
+
+/// Starts an Envoy with the filter and this configuration, and says where it listens.
+fn start(
+    upstream: u16,
+    configuration: &str,
+    sampling: Option<u32>,
+    collector: u16,
+) -> (Process, u16) {
+    let mut config = stage::config(upstream, &[configuration]).expect("a configuration");
+    let setup = Setup {
+        sampling,
+        ..Setup::default()
+    };
+    setup.apply(&mut config, collector).expect("a setup");
+    let arguments = ["--concurrency", "1", "--log-level", "error"];
+    let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+    let port = envoy.port(&listener_name(0)).expect("a port");
+    (envoy, port)
+}
+
+struct Hops {
+    edge: Process,
+    port: u16,
+    inner: Process,
+    upstream: Upstream,
+    _collector: Upstream,
+}
+
+/// What came of a request, with the only id that it has anywhere.
+struct Passed {
+    id: String,
+    /// Where the edge and the inner proxy say it is from.
+    origins: [Value; 2],
+    /// Whether it was traced.
+    sampled: bool,
+}
+
+impl Hops {
+    fn start(edge: &str, inner: &str, sampling: Option<u32>) -> Self {
+        let (upstream, collector) = (Upstream::start(), Upstream::start());
+        let (inner, between) = start(upstream.port, inner, sampling, collector.port);
+        let (edge, port) = start(between, edge, sampling, collector.port);
+        Self {
+            edge,
+            port,
+            inner,
+            upstream,
+            _collector: collector,
+        }
+    }
+
+    fn send(&self, path: &str, lines: &[Line]) -> Passed {
+        let mut connection = Connection::open(self.port);
+        connection.send(&get("test", path, lines));
+        let id = connection.receive().id();
+        let seen = self.upstream.seen(path);
+        assert_eq!(seen.len(), 1);
+        assert_eq!(all(&seen[0].headers, "x-request-id"), [id.as_bytes()]);
+        let origins = [&self.edge, &self.inner].map(|envoy| {
+            let lines = envoy
+                .lines_until(0, |line| line.starts_with('{') && line.contains(path))
+                .expect("a line of the access log");
+            let line: Value = serde_json::from_str(&lines[lines.len() - 1]).expect("JSON");
+            assert_eq!(line["request_id"], id.as_str(), "{line}");
+            assert_eq!(line["response_request_id"], id.as_str(), "{line}");
+            line["origin"].clone()
+        });
+        Passed {
+            id,
+            origins,
+            sampled: all(&seen[0].headers, "x-b3-sampled") == [b"1"],
+        }
+    }
+
+    /// Waits until the edge and the inner proxy have counted so, and nothing else.
+    fn assert_counted(&self, edge: &[(&str, u64)], inner: &[(&str, u64)]) {
+        for (envoy, expected) in [(&self.edge, edge), (&self.inner, inner)] {
+            let expected = expected
+                .iter()
+                .map(|(name, count)| ((*name).into(), *count));
+            let expected: BTreeMap<String, u64> = expected.collect();
+            eventually(Duration::from_secs(5), || {
+                let mut counted = counters(envoy);
+                counted.retain(|_, count| *count > 0);
+                (
+                    counted == expected,
+                    format!("{counted:?}, not {expected:?}"),
+                )
+            });
+        }
+    }
+}
+
+fn one_id(sampling: Option<u32>) {
+    let hops = Hops::start(CONFIGURATION, CONFIGURATION, sampling);
+
+    let generated = hops.send("/generated", &[]);
+    assert!(is_new(&generated.id));
+    assert_eq!(generated.origins, ["generated", "kept"]);
+
+    let aws = "37be84ba-5e55-5531-9cda-bc301b676303"; // from S3's id
+    let line = ("x-amz-request-id", b"4B4NGF0EAWN0GE63".to_vec());
+    let adopted = hops.send("/adopted", &[line]);
+    assert_eq!(adopted.id, aws);
+    assert_eq!(adopted.origins, ["adopted:x-amz-request-id", "kept"]);
+
+    let line = ("x-request-id", b"0a1b2c3d-mine".to_vec());
+    let kept = hops.send("/kept", &[line]);
+    assert_eq!(kept.id, "0a1b2c3d-mine");
+    assert_eq!(kept.origins, ["kept", "kept"]);
+
+    let replaced = hops.send("/replaced", &[("x-request-id", b"a b".to_vec())]);
+    assert!(is_new(&replaced.id));
+    assert_eq!(replaced.origins, ["replaced:bad_byte", "kept"]);
+
+    for passed in [generated, adopted, kept, replaced] {
+        assert_eq!(passed.sampled, sampling.is_some(), "{}", passed.id);
+    }
+    hops.assert_counted(
+        &[
+            ("generated", 1),
+            ("adopted", 1),
+            ("kept", 1),
+            ("replaced", 1),
+            ("invalid.bad_byte", 1),
+        ],
+        &[("kept", 4)],
+    );
+}
+
+fn no_trust_at_the_edge(_: &Stage) {
+    let edge = r#"{"incoming": {"trust": "none"}, "log_origin": true}"#;
+    let hops = Hops::start(edge, CONFIGURATION, None);
+    let claimed = hops.send("/claimed", &[("x-request-id", b"mine".to_vec())]);
+    assert!(is_new(&claimed.id));
+    assert_eq!(claimed.origins, ["replaced:untrusted", "kept"]);
+    let line = ("x-amzn-requestid", b"4B4NGF0EAWN0GE63".to_vec());
+    let missing = hops.send("/missing", &[line]);
+    assert!(is_new(&missing.id));
+    assert_eq!(missing.origins, ["generated", "kept"]);
+    hops.assert_counted(
+        &[("replaced", 1), ("generated", 1), ("untrusted", 2)],
+        &[("kept", 2)],
+    );
+}
+
+/// As a plugin of the gateways beside one of the whole mesh.
+fn twice(_: &Stage) {
+    let upstream = Upstream::start();
+    let mut config = stage::config(upstream.port, &[CONFIGURATION]).expect("a configuration");
+    let listener = listeners(&mut config).last_mut().expect("our listener");
+    let second = at(listener, FILTER).clone();
+    at(listener, PLUGIN)["configuration"] = string_value(r#"{"incoming": {"trust": "none"}}"#);
+    at(listener, FILTER)["name"] = "first".into();
+    at(listener, PLUGIN)["name"] = "first".into();
+    let filters = at(listener, &format!("{MANAGER}/http_filters"));
+    filters.as_array_mut().expect("a list").insert(1, second);
+    let arguments = ["--concurrency", "1", "--log-level", "error"];
+    let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+    let mut connection = Connection::open(envoy.port(&listener_name(0)).expect("a port"));
+    connection.send(&get("test", "/", &[("x-request-id", b"mine".to_vec())]));
+    let id = connection.receive().id();
+    assert!(is_new(&id));
+    let seen = upstream.seen("/");
+    assert_eq!(all(&seen[0].headers, "x-request-id"), [id.as_bytes()]);
+    eventually(Duration::from_secs(5), || {
+        let counted = counters(&envoy);
+        let found = (counted["replaced"], counted["kept"]);
+        (found == (1, 1), format!("{counted:?}"))
+    });
+}

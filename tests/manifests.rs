@@ -1,0 +1,221 @@
+//! The manifests for Istio, Envoy Gateway and Higress: that they fit each other, the filter and
+//! `envoy/envoy.yaml`. What Istio makes of them runs in tests/envoy/istio.rs; the schemas are checked
+//! in tests/tools.
+
+mod bases;
+
+use std::fs;
+
+use bases::{Base, IMAGE};
+use serde_json::json;
+use xtask::{check, envoy, root};
+
+/// The bases for Istio's resources.
+fn istio() -> Vec<Base> {
+    let mut all = bases::all();
+    all.retain(|base| base.path.starts_with("envoy/istio/"));
+    all
+}
+
+#[test]
+fn there_is_a_base_for_each_case() {
+    let paths: Vec<_> = bases::all().into_iter().map(|base| base.path).collect();
+    assert_eq!(
+        paths,
+        [
+            "envoy/gateway",
+            "envoy/higress",
+            "envoy/istio/gateway",
+            "envoy/istio/mesh",
+            "envoy/istio/workload"
+        ]
+    );
+}
+
+/// No file is forgotten, and nothing is used that an old or a coming kustomize does not know.
+#[test]
+fn a_base_lists_what_is_beside_it() {
+    for base in bases::all() {
+        let folder = fs::read_dir(root().join(&base.path)).expect("a folder");
+        let names = folder.map(|entry| entry.expect("an entry").file_name());
+        let mut files: Vec<_> = names
+            .map(|name| name.into_string().expect("UTF-8"))
+            .filter(|name| name != "kustomization.yaml")
+            .collect();
+        files.sort();
+        let mut kustomization = base.kustomization.clone();
+        let listed = kustomization["resources"].as_array_mut().expect("a list");
+        listed.sort_by_key(ToString::to_string);
+        assert_eq!(
+            kustomization,
+            json!({
+                "apiVersion": "kustomize.config.k8s.io/v1beta1",
+                "kind": "Kustomization",
+                "namespace": base.kustomization["namespace"].as_str().expect("a namespace"),
+                "resources": files,
+            }),
+            "{}",
+            base.path
+        );
+    }
+}
+
+#[test]
+fn the_image_is_the_same_placeholder_everywhere() {
+    for base in bases::all() {
+        assert_eq!(base.images(), [IMAGE], "{}", base.path);
+    }
+}
+
+/// By the filter's own reader, as `make check-config` does it.
+#[test]
+fn the_configurations_are_accepted_and_the_same() {
+    for base in bases::all() {
+        for file in base.kustomization["resources"].as_array().expect("a list") {
+            let file = file.as_str().expect("a file");
+            if ["wasmplugin.yaml", "envoyextensionpolicy.yaml"].contains(&file) {
+                check::check(&root().join(&base.path).join(file)).expect(&base.path);
+            }
+        }
+        let plugins = base.resources.iter();
+        let configurations: Vec<_> = plugins
+            .filter_map(|resource| match resource["kind"].as_str()? {
+                "WasmPlugin" if base.path == "envoy/higress" => {
+                    Some(&resource["spec"]["defaultConfig"])
+                }
+                "WasmPlugin" => Some(&resource["spec"]["pluginConfig"]),
+                "EnvoyExtensionPolicy" => Some(&resource["spec"]["wasm"][0]["config"]),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            configurations,
+            [&json!({"log_origin": true})],
+            "{}",
+            base.path
+        );
+    }
+}
+
+/// Gateway, workload and mesh say where; what is the same.
+#[test]
+fn the_bases_for_istio_differ_in_selectors_alone() {
+    let mut without_selectors = Vec::new();
+    for base in istio() {
+        let (mut resources, mut selectors) = (base.resources, Vec::new());
+        for resource in &mut resources {
+            resource["metadata"]["namespace"].take();
+            let spec = resource["spec"].as_object_mut().expect("a spec");
+            if let Some(selector) = spec.remove("selector") {
+                selectors.push(selector["matchLabels"].clone());
+            }
+            if let Some(selector) = spec.remove("workloadSelector") {
+                selectors.push(selector["labels"].clone());
+            }
+        }
+        match base.path.as_str() {
+            "envoy/istio/mesh" => assert!(selectors.is_empty()),
+            path => {
+                assert_eq!(selectors.len(), 2, "{path}");
+                assert_eq!(selectors[0], selectors[1], "{path}");
+            }
+        }
+        without_selectors.push(resources);
+    }
+    for resources in &without_selectors {
+        assert_eq!(resources, &without_selectors[0]);
+    }
+}
+
+/// Each setting of the connection manager is that of `envoy/envoy.yaml`, which all other tests run.
+#[test]
+fn the_envoy_filters_set_what_envoy_yaml_sets() {
+    let shipped = envoy::shipped(0, 0).expect("a configuration");
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let manager = shipped.pointer(manager).expect("a connection manager");
+    let higress = bases::read("envoy/higress");
+    for base in istio().iter().chain([&higress]) {
+        let filter = base.resource("EnvoyFilter");
+        let patches = filter["spec"]["configPatches"].as_array().expect("a list");
+        assert_eq!(patches.len(), 1);
+        let patched = &patches[0]["patch"]["value"]["typed_config"];
+        let patched = patched.as_object().expect("settings");
+        let keys: Vec<_> = patched.keys().map(String::as_str).collect();
+        assert_eq!(
+            keys,
+            [
+                "@type",
+                "generate_request_id",
+                "preserve_external_request_id",
+                "request_id_extension",
+                "local_reply_config"
+            ]
+        );
+        for (key, value) in patched {
+            match key.as_str() {
+                // For gateways; the listener of envoy.yaml is none.
+                "preserve_external_request_id" => assert_eq!(value, true),
+                _ => assert_eq!(value, &manager[key], "{}: {key}", base.path),
+            }
+        }
+    }
+}
+
+/// The policies are for the same Gateway and leave its ids to the filter.
+#[test]
+fn the_policies_of_envoy_gateway_belong_together() {
+    let base = bases::read("envoy/gateway");
+    let client = &base.resource("ClientTrafficPolicy")["spec"];
+    let extension = &base.resource("EnvoyExtensionPolicy")["spec"];
+    assert_eq!(client["targetRefs"], extension["targetRefs"]);
+    assert_eq!(client["headers"]["requestID"], "Preserve");
+    let proxy = &base.resource("EnvoyProxy")["spec"];
+    assert_eq!(proxy["telemetry"]["requestID"]["tracing"], "Sample");
+}
+
+/// Envoy Gateway sorts by kind and then obeys `filterOrder` line by line, where a line about a filter
+/// that the chain has not does nothing.
+#[test]
+fn the_filter_is_the_first_in_envoy_gateway() {
+    const WASM: &str = "envoy.filters.http.wasm";
+    let base = bases::read("envoy/gateway");
+    let order = base.resource("EnvoyProxy")["spec"]["filterOrder"].clone();
+    let order = order.as_array().expect("a list");
+    let ordered = |mut chain: Vec<String>| {
+        for line in order {
+            let before = chain.iter().position(|filter| line["before"] == **filter);
+            let from = chain.iter().position(|filter| line["name"] == **filter);
+            if let (Some(before), Some(from)) = (before, from) {
+                let moved = chain.remove(from);
+                chain.insert(before - usize::from(from < before), moved);
+            }
+        }
+        chain
+    };
+    // Envoy Gateway's own order.
+    let others = [
+        "custom_response",
+        "health_check",
+        "fault",
+        "cors",
+        "header_mutation",
+        "ext_authz",
+        "api_key_auth",
+        "basic_auth",
+        "oauth2",
+        "jwt_authn",
+        "stateful_session",
+        "buffer",
+        "lua",
+        "ext_proc",
+    ]
+    .map(|name| format!("envoy.filters.http.{name}"));
+    let chain = |others: &[String]| [others, &[WASM.to_owned()]].concat();
+    for first in 0..others.len() {
+        for last in first..others.len() {
+            let chain = ordered(chain(&others[first..=last]));
+            assert_eq!(chain[0], WASM, "{chain:?}");
+            assert_eq!(chain[1..], others[first..=last], "{chain:?}");
+        }
+    }
+}
