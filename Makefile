@@ -1,12 +1,16 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools build check-config schema lint
+.PHONY: help run run-docker test test-tools build check-config schema lint
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 run: cargo ## Run the filter in Envoy on 127.0.0.1:10000 (PORT=… ADMIN_PORT=… ENVOY=/path/to/envoy)
 	@cargo xtask run
+
+run-docker: cargo docker ## Run the same in Envoy's official image (PORT=… ADMIN_PORT=…)
+	@cargo xtask build
+	docker compose --file envoy/docker-compose.yaml up
 
 test: cargo ## Run all tests, with a real Envoy (ENVOY=/path/to/envoy)
 	cargo test --locked --workspace
@@ -30,6 +34,8 @@ lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo clippy --locked --test tools -- -D warnings
 	cargo clippy --locked --lib --target wasm32-wasip1 -- -D warnings
 
-.PHONY: cargo
+.PHONY: cargo docker
+docker:
+	@docker compose version >/dev/null 2>&1 || { echo "error: docker compose is missing: install Docker with its Compose plugin, or try make run, which needs neither" >&2; exit 1; }
 cargo:
 	@command -v cargo >/dev/null || { echo "error: cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
