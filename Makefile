@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run run-docker test test-tools build check-config schema lint
+.PHONY: help run run-docker test test-tools test-matrix build check-config schema lint
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -17,6 +17,14 @@ test: cargo ## Run all tests, with a real Envoy (ENVOY=/path/to/envoy)
 
 test-tools: cargo ## Run the tests that need Debian's chromium and prometheus
 	cargo test --locked --test tools
+
+test-matrix: cargo ## Run the tests with each Envoy of envoy/versions.env
+	@. envoy/versions.env; unset ENVOY; failed=; \
+	for version in $$ENVOY_MATRIX; do \
+		echo "Envoy $$version"; \
+		ENVOY_VERSION=$$version cargo test --quiet --locked --test envoy -- --quiet || failed="$$failed $$version"; \
+	done; \
+	test -z "$$failed" || { echo "error: tests fail with Envoy$$failed" >&2; exit 1; }
 
 build: cargo ## Build target/request-id-filter.wasm and print its size
 	@cargo xtask build

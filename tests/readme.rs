@@ -191,6 +191,23 @@ fn ci_runs_the_test_command() {
     }
 }
 
+/// `make test-matrix` runs them; the last is the one that everything else runs.
+#[test]
+fn the_versions_are_those_of_the_matrix() {
+    let env = fs::read_to_string(root().join("envoy/versions.env")).expect("versions.env");
+    let matrix = env
+        .lines()
+        .find_map(|line| line.strip_prefix("ENVOY_MATRIX=\"")?.strip_suffix('"'))
+        .expect("a matrix");
+    let (older, pinned) = matrix.rsplit_once(' ').expect("several versions");
+    assert_eq!(pinned, envoy::pinned());
+    let sentence = format!(
+        "Tested with Envoy {} and {pinned}:",
+        older.replace(' ', ", ")
+    );
+    assert!(README.contains(&sentence), "{sentence}");
+}
+
 /// The tests run `envoy/envoy.yaml`; the README shows parts of it.
 #[test]
 fn the_snippet_is_what_the_tests_run() {
