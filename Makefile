@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run run-docker test test-tools test-matrix build check-config schema lint
+.PHONY: help run run-docker test test-tools test-matrix build check-config schema lint deny
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -15,7 +15,7 @@ run-docker: cargo docker ## Run the same in Envoy's official image (PORT=… ADM
 test: cargo ## Run all tests, with a real Envoy (ENVOY=/path/to/envoy)
 	cargo test --locked --workspace
 
-test-tools: cargo ## Run the tests that need Debian's chromium and prometheus
+test-tools: cargo ## Run the tests that need chromium, prometheus and Node.js
 	cargo test --locked --test tools
 
 test-matrix: cargo ## Run the tests with each Envoy of envoy/versions.env
@@ -41,6 +41,11 @@ lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --test tools -- -D warnings
 	cargo clippy --locked --lib --target wasm32-wasip1 -- -D warnings
+
+deny: cargo ## Check licences and sources of the dependencies, and that the module has none twice
+	@command -v cargo-deny >/dev/null || { echo "error: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny --locked check licenses sources
+	cargo deny --locked --exclude xtask --exclude-dev --target wasm32-wasip1 check bans
 
 .PHONY: cargo docker
 docker:
