@@ -4,6 +4,7 @@
 pub mod check;
 pub mod envoy;
 pub mod module;
+pub mod release;
 pub mod run;
 
 use std::path::{Path, PathBuf};
