@@ -191,6 +191,36 @@ fn ci_runs_the_test_command() {
     }
 }
 
+/// Of each claim about security the README names the test.
+#[test]
+fn claims_about_security_are_tested() {
+    let (_, section) = README.split_once("\n## Security\n").expect("a section");
+    let (section, _) = section.split_once("\n## ").expect("another section");
+    let sources: String = ["tests", "tests/envoy", "tests/cases"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(root().join(folder)).expect("a folder"))
+        .map(|file| file.expect("a file").path())
+        // This one names what it looks for.
+        .filter(|path| path.is_file() && !path.ends_with("readme.rs"))
+        .map(|path| fs::read_to_string(path).expect("text"))
+        .collect();
+    let claims: Vec<_> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| can"))
+        .collect();
+    assert!(claims.len() > 5, "{claims:?}");
+    for claim in claims {
+        let test = claim
+            .strip_suffix("` |")
+            .and_then(|claim| Some(claim.rsplit_once('`')?.1))
+            .unwrap_or_else(|| panic!("no test is named: {claim}"));
+        let is_there = sources.contains(&format!("\"{test}\""))
+            || sources.contains(&format!("    fn {test}("))
+            || sources.contains(&format!("\nfn {test}("));
+        assert!(is_there, "there is no test {test:?}");
+    }
+}
+
 /// `make test-matrix` runs them; the last is the one that everything else runs.
 #[test]
 fn the_versions_are_those_of_the_matrix() {

@@ -5,6 +5,7 @@ mod cases;
 mod client;
 mod counters;
 mod log;
+mod memory;
 mod peers;
 mod protocols;
 mod replies;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         log::TESTS,
         updates::TESTS,
         counters::TESTS,
+        memory::TESTS,
     ];
     let traced: [(_, _, fn(&Stage)); 2] = [
         (
