@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools build image check-config schema lint
+.PHONY: help run run-docker test test-tools test-matrix build image check-config schema lint deny
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -8,11 +8,23 @@ help: ## Print this list
 run: cargo ## Run the filter in Envoy on 127.0.0.1:10000 (PORT=… ADMIN_PORT=… ENVOY=/path/to/envoy)
 	@cargo xtask run
 
+run-docker: cargo docker ## Run the same in Envoy's official image (PORT=… ADMIN_PORT=…)
+	@cargo xtask build
+	docker compose --file envoy/docker-compose.yaml up
+
 test: cargo ## Run all tests, with a real Envoy (ENVOY=/path/to/envoy)
 	cargo test --locked --workspace
 
-test-tools: cargo ## Run the tests that need Debian's chromium, docker-registry, kubernetes-client, npm, prometheus and skopeo
+test-tools: cargo ## Run the tests that need chromium, docker-registry, kubectl, Node.js, prometheus and skopeo
 	cargo test --locked --test tools
+
+test-matrix: cargo ## Run the tests with each Envoy of envoy/versions.env
+	@. envoy/versions.env; unset ENVOY; failed=; \
+	for version in $$ENVOY_MATRIX; do \
+		echo "Envoy $$version"; \
+		ENVOY_VERSION=$$version cargo test --quiet --locked --test envoy -- --quiet || failed="$$failed $$version"; \
+	done; \
+	test -z "$$failed" || { echo "error: tests fail with Envoy$$failed" >&2; exit 1; }
 
 build: cargo ## Build target/request-id-filter.wasm and print its size and sha256
 	@cargo xtask build
@@ -33,6 +45,13 @@ lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo clippy --locked --test tools -- -D warnings
 	cargo clippy --locked --lib --target wasm32-wasip1 -- -D warnings
 
-.PHONY: cargo
+deny: cargo ## Check licences and sources of the dependencies, and that the module has none twice
+	@command -v cargo-deny >/dev/null || { echo "error: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny --locked check licenses sources
+	cargo deny --locked --exclude xtask --exclude-dev --target wasm32-wasip1 check bans
+
+.PHONY: cargo docker
+docker:
+	@docker compose version >/dev/null 2>&1 || { echo "error: docker compose is missing: install Docker with its Compose plugin, or try make run, which needs neither" >&2; exit 1; }
 cargo:
 	@command -v cargo >/dev/null || { echo "error: cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }

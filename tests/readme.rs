@@ -150,6 +150,8 @@ fn commands_print_what_the_readme_shows() {
             }
             // This is it; CI runs the command itself.
             "make test" => {}
+            // tests/compose.rs does what it does, without Docker.
+            "make run-docker" => {}
             _ => {
                 let output = command("bash")
                     .args(["-c", &with_ports(line)])
@@ -186,9 +188,56 @@ fn commands_print_what_the_readme_shows() {
 #[test]
 fn ci_runs_the_test_command() {
     let ci = fs::read_to_string(root().join(".ci/run")).expect(".ci/run");
-    for command in ["make lint", "make test", "make test-tools"] {
+    for command in ["make lint", "make deny", "make test", "make test-tools"] {
         assert!(ci.lines().any(|line| line == command), "{command}");
     }
+}
+
+/// Of each claim about security the README names the test.
+#[test]
+fn claims_about_security_are_tested() {
+    let (_, section) = README.split_once("\n## Security\n").expect("a section");
+    let (section, _) = section.split_once("\n## ").expect("another section");
+    let sources: String = ["tests", "tests/envoy", "tests/cases"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(root().join(folder)).expect("a folder"))
+        .map(|file| file.expect("a file").path())
+        // This one names what it looks for.
+        .filter(|path| path.is_file() && !path.ends_with("readme.rs"))
+        .map(|path| fs::read_to_string(path).expect("text"))
+        .collect();
+    let claims: Vec<_> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| can"))
+        .collect();
+    assert!(claims.len() > 5, "{claims:?}");
+    for claim in claims {
+        let test = claim
+            .strip_suffix("` |")
+            .and_then(|claim| Some(claim.rsplit_once('`')?.1))
+            .unwrap_or_else(|| panic!("no test is named: {claim}"));
+        let is_there = sources.contains(&format!("\"{test}\""))
+            || sources.contains(&format!("    fn {test}("))
+            || sources.contains(&format!("\nfn {test}("));
+        assert!(is_there, "there is no test {test:?}");
+    }
+}
+
+/// `make test-matrix` runs them; the last is the one that everything else runs.
+#[test]
+fn the_versions_are_those_of_the_matrix() {
+    let env = fs::read_to_string(root().join("envoy/versions.env")).expect("versions.env");
+    let matrix = env
+        .lines()
+        .find_map(|line| line.strip_prefix("ENVOY_MATRIX=\"")?.strip_suffix('"'))
+        .expect("a matrix");
+    let (older, pinned) = matrix.rsplit_once(' ').expect("several versions");
+    assert_eq!(pinned, envoy::pinned());
+    let sentence = format!(
+        "Tested with Envoy {} and {pinned}:",
+        older.replace(' ', ", ")
+    );
+    assert!(README.contains(&sentence), "{sentence}");
 }
 
 /// The tests run `envoy/envoy.yaml`; the README shows parts of it.

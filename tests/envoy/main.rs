@@ -10,6 +10,7 @@ mod counters;
 mod hops;
 mod istio;
 mod log;
+mod memory;
 mod peers;
 mod protocols;
 mod replies;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         counters::TESTS,
         hops::TESTS,
         istio::TESTS,
+        memory::TESTS,
     ];
     let traced: [(_, _, fn(&Stage)); 2] = [
         (

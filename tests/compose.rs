@@ -1,0 +1,248 @@
+//! `envoy/docker-compose.yaml`, without Docker: what it says, and the real Envoy with its command and
+//! its files.
+
+#[allow(dead_code)]
+#[path = "envoy/client.rs"]
+mod client;
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use client::{Connection, Response};
+use compose_spec::Compose;
+use serde_json::Value;
+use xtask::{envoy, module, root, run};
+
+const FILE: &str = "envoy/docker-compose.yaml";
+
+/// The file's only service with the variables that Compose would set, once the file as a whole is what
+/// the specification of Compose allows.
+fn service() -> Value {
+    // Compose reads `.env` beside its file.
+    let env = fs::read_to_string(root().join("envoy/.env")).expect("envoy/.env");
+    let version = env
+        .lines()
+        .find_map(|line| line.strip_prefix("ENVOY_VERSION="))
+        .expect("a version");
+    let text = fs::read_to_string(root().join(FILE))
+        .expect(FILE)
+        .replace("${ENVOY_VERSION:?is in envoy/versions.env}", version)
+        .replace("${PORT:-10000}", "10000")
+        .replace("${ADMIN_PORT:-9901}", "9901");
+    assert!(!text.contains("${"), "unknown variables:\n{text}");
+    let mut compose: Value = serde_saphyr::from_str(&text).expect("YAML");
+    if let Err(error) = serde_json::from_value::<Compose>(compose.clone()) {
+        panic!("{FILE} is no Compose file: {error}");
+    }
+    let services = compose["services"].as_object_mut().expect("services");
+    assert_eq!(services.len(), 1);
+    services.remove("envoy").expect("a service envoy")
+}
+
+fn texts(list: &Value) -> Vec<&str> {
+    let list = list.as_array().expect("a list");
+    list.iter()
+        .map(|item| item.as_str().expect("text"))
+        .collect()
+}
+
+/// A file of the host and where the container has it.
+fn mounts(service: &Value) -> Vec<(PathBuf, PathBuf)> {
+    let volumes = service["volumes"].as_array().expect("volumes");
+    let mount = |volume: &Value| {
+        assert_eq!(volume["type"], "bind");
+        assert_eq!(volume["read_only"], true, "{volume}");
+        // Or Docker makes a directory of a module that was not built.
+        assert_eq!(volume["bind"]["create_host_path"], false, "{volume}");
+        let path = |key: &str| PathBuf::from(volume[key].as_str().expect("a path"));
+        (root().join("envoy").join(path("source")), path("target"))
+    };
+    volumes.iter().map(mount).collect()
+}
+
+#[test]
+fn the_image_is_of_the_pinned_version() {
+    let image = format!("docker.io/envoyproxy/envoy:v{}", envoy::pinned());
+    assert_eq!(service()["image"], image);
+}
+
+#[test]
+fn only_the_host_itself_reaches_it() {
+    assert_eq!(
+        texts(&service()["ports"]),
+        ["127.0.0.1:10000:10000", "127.0.0.1:9901:9901"]
+    );
+}
+
+/// Ends what it started.
+struct Container {
+    child: Child,
+    files: tempfile::TempDir,
+}
+
+impl Container {
+    fn log(&self) -> String {
+        fs::read_to_string(self.files.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the command as the image's entrypoint does, in a folder with the mounted files alone.
+fn start(service: &Value, port: u16, admin_port: u16) -> Container {
+    let files = tempfile::tempdir().expect("a folder");
+    let inside = |path: &Path| {
+        files
+            .path()
+            .join(path.strip_prefix("/").expect("a full path"))
+    };
+    for (source, target) in mounts(service) {
+        let target = inside(&target);
+        fs::create_dir_all(target.parent().expect("a folder")).expect("a folder");
+        fs::copy(&source, &target).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+        if target.extension().is_some_and(|kind| kind == "yaml") {
+            let config = fs::read_to_string(&target).expect("a configuration");
+            let config = config
+                .replace("port_value: 10000", &format!("port_value: {port}"))
+                .replace("port_value: 9901", &format!("port_value: {admin_port}"));
+            fs::write(&target, config).expect("a file");
+        }
+    }
+    // Where the image has Envoy.
+    let programs = files.path().join("usr/local/bin");
+    fs::create_dir_all(&programs).expect("a folder");
+    symlink(envoy::binary().expect("an Envoy"), programs.join("envoy")).expect("a link");
+    let path = std::env::var("PATH").expect("PATH");
+    let command = texts(&service["command"]);
+    let command: Vec<_> = command.iter().map(|word| word.replace("$$", "$")).collect();
+    let log = fs::File::create(files.path().join("log")).expect("a file");
+    let child = Command::new(&command[0])
+        .args(&command[1..])
+        .current_dir(inside(Path::new(
+            service["working_dir"].as_str().expect("a path"),
+        )))
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .stdout(log.try_clone().expect("a file"))
+        .stderr(log)
+        .spawn()
+        .expect("a shell");
+    Container { child, files }
+}
+
+fn get(port: u16, path: &str, line: &str) -> Response {
+    let mut connection = Connection::open(port);
+    connection.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n{line}\r\n").as_bytes());
+    connection.receive()
+}
+
+#[test]
+fn it_behaves_as_make_run_does() {
+    module::build().expect("a module");
+    let free: Vec<_> = (0..2)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
+        .collect();
+    let port = |at: usize| free[at].local_addr().expect("an address").port();
+    let (port, admin_port) = (port(0), port(1));
+    drop(free);
+    let service = service();
+    let mut container = start(&service, port, admin_port);
+    let started = Instant::now();
+    while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        let ended = container.child.try_wait().expect("a process");
+        assert_eq!(ended, None, "Envoy ended: {}", container.log());
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "Envoy is not ready: {}",
+            container.log()
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+
+    for (line, expected) in [
+        ("", None),
+        ("x-request-id: my-id-1\r\n", Some("my-id-1")),
+        (
+            "x-amzn-requestid: 4B4NGF0EAWN0GE63\r\n",
+            Some("37be84ba-5e55-5531-9cda-bc301b676303"),
+        ),
+    ] {
+        let response = get(port, "/", line);
+        assert_eq!(response.status, 200, "{response:?}");
+        let id = response.id();
+        match expected {
+            Some(expected) => assert_eq!(id, expected),
+            None => assert_eq!(id.len(), 36, "{id}"),
+        }
+        let upstream: Value = serde_json::from_slice(&response.body).expect("JSON");
+        assert_eq!(upstream["x-request-id"], id);
+    }
+
+    // From outside a container nothing reaches its 127.0.0.1.
+    let listeners = get(
+        admin_port,
+        "/listeners?format=json",
+        "connection: close\r\n",
+    );
+    let listeners = String::from_utf8_lossy(&listeners.body).into_owned();
+    assert!(
+        listeners.contains(r#""address": "0.0.0.0""#) && !listeners.contains("127.0.0.1"),
+        "{listeners}"
+    );
+    let command = texts(&service["command"]);
+    let arguments: Vec<_> = envoy::ALWAYS.into_iter().chain(run::ARGUMENTS).collect();
+    assert_eq!(command[command.len() - arguments.len()..], arguments);
+}
+
+/// `make run-docker` where `docker` only notes what it was asked for, and has no plugin if `compose`
+/// is false.
+fn make_run_docker(compose: bool) -> (std::process::Output, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (docker, asked) = (folder.path().join("docker"), folder.path().join("asked"));
+    let script = format!("#!/bin/sh\necho \"$@\" >> {}\n{compose}\n", asked.display());
+    fs::write(&docker, script).expect("a file");
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).expect("a program");
+    let path = std::env::var("PATH").expect("PATH");
+    let output = Command::new("make")
+        .arg("run-docker")
+        .current_dir(root())
+        .env_remove("MAKEFLAGS")
+        .env("PATH", format!("{}:{path}", folder.path().display()))
+        .output()
+        .expect("make");
+    (output, fs::read_to_string(asked).expect("a call"))
+}
+
+#[test]
+fn make_run_docker_builds_and_starts_it() {
+    let (output, asked) = make_run_docker(true);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        asked,
+        format!("compose version\ncompose --file {FILE} up\n")
+    );
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (built, up) = (printed.find(module::PATH), printed.find("docker compose"));
+    assert!(built.is_some() && built < up, "{printed}");
+}
+
+#[test]
+fn without_docker_make_run_docker_says_what_to_do() {
+    let (output, asked) = make_run_docker(false);
+    assert!(!output.status.success());
+    assert_eq!(asked, "compose version\n");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        error.starts_with("error: docker compose is missing: install Docker"),
+        "{error}"
+    );
+}
