@@ -30,6 +30,10 @@ pub const TESTS: &[Test] = &[
     ("HTTP/1.1: HEAD carries the id", head),
     ("HTTP/1.1: a request with a body carries the id", body),
     (
+        "HTTP/1.1: a body of 1 MiB each way costs no call into the module",
+        body_calls,
+    ),
+    (
         "HTTP/1.1: the final response after 100 carries the id",
         expect_continue,
     ),
@@ -128,6 +132,50 @@ fn body(stage: &Stage) {
     let response = connection.receive();
     assert_eq!((response.status, &*response.body), (200, &b"ok"[..]));
     assert!(is_new(&response.id()));
+}
+
+fn body_calls(stage: &Stage) {
+    let chunks = |count: usize| {
+        let chunk = format!("4000\r\n{}\r\n", "x".repeat(16 * 1024));
+        chunk.repeat(count) + "0\r\n\r\n"
+    };
+    let calls = |chunk_count: usize| {
+        let path = stage.unique("/");
+        let body = chunks(chunk_count);
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        stage
+            .upstream
+            .expect(&path, Reply::Bytes(format!("{head}{body}").into()));
+        let mark = stage.envoy.mark();
+        let mut connection = Connection::open(stage.port);
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        connection.send(format!("{head}{body}").as_bytes());
+        let response = connection.receive();
+        assert!(response.body.len() >= chunk_count * 16 * 1024);
+        let exchange = stage.finish(mark, &path, response);
+        assert!(exchange.seen().body.len() >= chunk_count * 16 * 1024);
+        let calls = exchange.traced("[host->vm] ");
+        let names = calls.iter().filter_map(|call| call.split_once('('));
+        let names = names.map(|(name, _)| name.to_owned());
+        names
+            .filter(|name| name != "proxy_on_tick") // of another plugin
+            .collect::<Vec<_>>()
+    };
+    let of_one_chunk = calls(1);
+    assert_eq!(
+        of_one_chunk,
+        [
+            "proxy_on_context_create",
+            "proxy_on_request_headers",
+            "proxy_on_memory_allocate", // for the request's headers
+            "proxy_on_response_headers",
+            "proxy_on_memory_allocate", // for the response's
+            "proxy_on_delete",
+        ]
+    );
+    assert_eq!(calls(64), of_one_chunk);
 }
 
 fn expect_continue(stage: &Stage) {
