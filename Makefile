@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools build check-config schema lint
+.PHONY: help run test test-tools fuzz build check-config schema lint
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -14,6 +14,16 @@ test: cargo ## Run all tests, with a real Envoy (ENVOY=/path/to/envoy)
 test-tools: cargo ## Run the tests that need Debian's chromium and prometheus
 	cargo test --locked --test tools
 
+SECONDS = 30
+fuzz: cargo ## Fuzz each target of fuzz/, for SECONDS=30 each, beginning with the table of cases
+	@command -v cargo-fuzz >/dev/null || { echo "error: cargo-fuzz is missing: cargo install --locked cargo-fuzz (it needs a C++ compiler)" >&2; exit 1; }
+	@cargo run --quiet --locked --manifest-path fuzz/Cargo.toml --no-default-features --example seeds
+	@cargo fuzz build --sanitizer none
+	@set -e; for target in $$(cargo fuzz list); do \
+	  echo "fuzzing $$target for $(SECONDS) seconds"; \
+	  cargo fuzz run --sanitizer none $$target -- -max_total_time=$(SECONDS) -verbosity=0 -print_funcs=0 -print_final_stats=1; \
+	done
+
 build: cargo ## Build target/request-id-filter.wasm and print its size
 	@cargo xtask build
 
@@ -26,6 +36,7 @@ schema: cargo ## Write envoy/config.schema.json, the JSON Schema of the configur
 
 lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --test tools -- -D warnings
 	cargo clippy --locked --lib --target wasm32-wasip1 -- -D warnings
