@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run run-docker test test-tools test-matrix build image check-config schema lint deny
+.PHONY: help run run-docker test test-tools test-matrix fuzz build image check-config schema lint deny
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -26,6 +26,16 @@ test-matrix: cargo ## Run the tests with each Envoy of envoy/versions.env
 	done; \
 	test -z "$$failed" || { echo "error: tests fail with Envoy$$failed" >&2; exit 1; }
 
+SECONDS = 30
+fuzz: cargo ## Fuzz each target of fuzz/, for SECONDS=30 each, beginning with the table of cases
+	@command -v cargo-fuzz >/dev/null || { echo "error: cargo-fuzz is missing: cargo install --locked cargo-fuzz (it needs a C++ compiler)" >&2; exit 1; }
+	@cargo run --quiet --locked --manifest-path fuzz/Cargo.toml --no-default-features --example seeds
+	@cargo fuzz build --sanitizer none
+	@set -e; for target in $$(cargo fuzz list); do \
+	  echo "fuzzing $$target for $(SECONDS) seconds"; \
+	  cargo fuzz run --sanitizer none $$target -- -max_total_time=$(SECONDS) -verbosity=0 -print_funcs=0 -print_final_stats=1; \
+	done
+
 build: cargo ## Build target/request-id-filter.wasm and print its size and sha256
 	@cargo xtask build
 
@@ -41,6 +51,7 @@ schema: cargo ## Write envoy/config.schema.json, the JSON Schema of the configur
 
 lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --test tools -- -D warnings
 	cargo clippy --locked --lib --target wasm32-wasip1 -- -D warnings

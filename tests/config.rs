@@ -129,6 +129,9 @@ fn a_problem_says_where_what_and_what_instead() {
         // Characters that a terminal would obey.
         (r#"{"generate": "\u001b[31m\u2028"}"#, r#"generate: found "\u{1b}[31m\u{2028}"; allowed: "uuid4", "uuid7" or "hex32""#.into()),
         ("{\"generate\": \"\u{1b}\"}", "the configuration: no JSON: invalid string control character at line 1, column 15".into()),
+        ("{\"generate\": \"\\\u{1b}[31m\"}", r"the configuration: no JSON: invalid escape character \u{1b} at line 1, column 16".into()),
+        ("{\"generate\": \"\\\n\"}", r"the configuration: no JSON: invalid escape character \u{a} at line 1, column 16".into()),
+        (r#"{"generate": "\u00zz"}"#, "the configuration: no JSON: invalid hexadecimal character z at line 1, column 19".into()),
         // What is no object, and what is no JSON.
         ("[1]", "the configuration: found [1]; allowed: an object".into()),
         ("null", "the configuration: found null; allowed: an object".into()),

@@ -6,12 +6,12 @@ mod map;
 use std::process::Command;
 
 use cases::{Case, Echo, Id, Line};
-use map::serialized;
+use map::{as_envoy, peer, serialized};
 use request_id_filter::config;
 use request_id_filter::decide::{Decision, Original, Outcome, Request, Write, decide, problem};
 use request_id_filter::generate::Generator;
 use request_id_filter::header_name::HeaderName;
-use request_id_filter::headers::{HeaderMap, Headers, trim};
+use request_id_filter::headers::{HeaderMap, Headers};
 use request_id_filter::id::RequestId;
 use request_id_filter::policy::{Form, Policy};
 use request_id_filter::respond::respond;
@@ -20,7 +20,7 @@ use request_id_filter::stats::Counter;
 /// Headers as Envoy shows them to the filter.
 struct AsEnvoy {
     serialized: Vec<u8>,
-    peer: &'static str,
+    peer: Vec<u8>,
     random: Option<[u8; 16]>,
 }
 
@@ -28,7 +28,7 @@ impl AsEnvoy {
     fn new(lines: &[Line]) -> Self {
         Self {
             serialized: serialized(&as_envoy(lines)),
-            peer: "127.0.0.1:4711",
+            peer: peer(lines),
             random: Some([0x5a; 16]),
         }
     }
@@ -36,43 +36,8 @@ impl AsEnvoy {
     fn request(case: &Case) -> Self {
         let mut lines = vec![(":path", case.path.into())];
         lines.extend(case.request.clone());
-        let mut request = Self::new(&lines);
-        // Envoy takes the peer's address from here, with port 0.
-        if let Some((_, peer)) = lines.iter().find(|(name, _)| *name == "x-forwarded-for") {
-            let peer = String::from_utf8(peer.clone()).expect("an address");
-            let with_port = if peer.contains(':') {
-                format!("[{peer}]:0")
-            } else {
-                format!("{peer}:0")
-            };
-            request.peer = with_port.leak();
-        }
-        request
+        Self::new(&lines)
     }
-}
-
-/// Envoy's codec trims a value (`ConnectionImpl::onHeaderValueImpl`) and Envoy joins the lines of
-/// an inline header, which `x-request-id` is, leaving out empty ones
-/// (`HeaderMapImpl::appendToHeader`).
-fn as_envoy(lines: &[Line]) -> Vec<Line> {
-    let mut seen: Vec<Line> = Vec::new();
-    for (name, value) in lines {
-        let value = trim(value);
-        let is_inline = name.eq_ignore_ascii_case("x-request-id");
-        match seen
-            .iter_mut()
-            .find(|(seen, _)| is_inline && seen.eq_ignore_ascii_case(name))
-        {
-            None => seen.push((name, value.to_vec())),
-            Some((_, joined)) if joined.is_empty() => *joined = value.to_vec(),
-            Some(_) if value.is_empty() => {}
-            Some((_, joined)) => {
-                joined.push(b',');
-                joined.extend(value);
-            }
-        }
-    }
-    seen
 }
 
 impl HeaderMap for AsEnvoy {
@@ -91,7 +56,7 @@ impl HeaderMap for AsEnvoy {
 
 impl Request for AsEnvoy {
     fn peer(&mut self) -> Vec<u8> {
-        self.peer.into()
+        self.peer.clone()
     }
 
     fn new_id(&mut self, form: Form) -> Option<RequestId> {

@@ -188,7 +188,13 @@ fn commands_print_what_the_readme_shows() {
 #[test]
 fn ci_runs_the_test_command() {
     let ci = fs::read_to_string(root().join(".ci/run")).expect(".ci/run");
-    for command in ["make lint", "make deny", "make test", "make test-tools"] {
+    for command in [
+        "make lint",
+        "make deny",
+        "make test",
+        "make test-tools",
+        "make fuzz SECONDS=10",
+    ] {
         assert!(ci.lines().any(|line| line == command), "{command}");
     }
 }

@@ -1,10 +1,10 @@
 //! JSON as it was written: numbers as text, members in order, repeated keys not hidden by a map.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write};
+use std::fmt;
 
 use hifijson::token::Lex;
-use hifijson::{Error, Expect, SliceLexer, str, value};
+use hifijson::{Error, Expect, SliceLexer, escape, str, value};
 
 use super::problem::Problem;
 
@@ -42,6 +42,12 @@ impl<'a> Json<'a> {
             if match error {
                 Error::Token(Expect::Value) => taken.is_some_and(u8::is_ascii_lowercase),
                 Error::Str(str::Error::Control) => true,
+                Error::Str(str::Error::Escape(ref bad)) => {
+                    matches!(
+                        bad,
+                        escape::Error::InvalidKind(_) | escape::Error::InvalidHex(_)
+                    )
+                }
                 _ => false,
             } {
                 read = read.saturating_sub(1);
@@ -50,7 +56,8 @@ impl<'a> Json<'a> {
             let line = before.split(|&byte| byte == b'\n');
             let column = line.clone().next_back().map_or(0, <[u8]>::len);
             Problem::of_text(format!(
-                "no JSON: {error} at line {}, column {}",
+                "no JSON: {} at line {}, column {}",
+                harmless(&error.to_string()),
                 line.count(),
                 column.saturating_add(1)
             ))
@@ -107,15 +114,23 @@ impl<'a> Json<'a> {
 impl fmt::Display for Json<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LONGEST: usize = 80;
-        for (place, char) in self.0.to_string().chars().enumerate() {
-            match char {
-                _ if place == LONGEST => return f.write_str("…"),
-                // A log or a terminal would obey them.
-                '\u{2028}' | '\u{2029}' => write!(f, "{}", char.escape_unicode())?,
-                _ if char.is_control() => write!(f, "{}", char.escape_unicode())?,
-                _ => f.write_char(char)?,
-            }
+        let text = self.0.to_string();
+        match text.char_indices().nth(LONGEST) {
+            Some((end, _)) => write!(f, "{}…", harmless(text.get(..end).unwrap_or_default())),
+            None => f.write_str(&harmless(&text)),
         }
-        Ok(())
     }
+}
+
+/// With an escape for each character that a log or a terminal would obey.
+fn harmless(text: &str) -> String {
+    let mut shown = String::new();
+    for char in text.chars() {
+        if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}') {
+            shown.extend(char.escape_unicode());
+        } else {
+            shown.push(char);
+        }
+    }
+    shown
 }

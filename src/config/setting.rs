@@ -280,7 +280,8 @@ impl Setting for Vec<Source> {
         let mut sources = Self::new();
         for (index, item) in items.into_iter().enumerate() {
             let source = match item.text() {
-                Some("aws") => Some(Source::Aws),
+                // In any case, as all names of headers.
+                Some(name) if name.eq_ignore_ascii_case("aws") => Some(Source::Aws),
                 Some(name) => HeaderName::new(name).map(Source::of),
                 None => None,
             };

@@ -517,6 +517,9 @@ fn adopt_from() -> Vec<Case> {
         with(r#"{"adopt": {"from": ["aws"]}}"#, vec![
             case("adopt from aws").header("x-amzn-remapped-x-amzn-requestid", UUID).adopted(UUID, "x-amzn-remapped-x-amzn-requestid"),
         ]),
+        with(r#"{"adopt": {"from": ["AWS"]}}"#, vec![
+            case("adopt from AWS, in any case as names are").header("x-amz-request-id", S3).adopted(FROM_S3, "x-amz-request-id"),
+        ]),
         with(r#"{"adopt": {"from": ["x-amz-cf-id", "X-Parent-Id", "aws"]}}"#, vec![
             case("adopt from a list: the first")
                 .header("x-amzn-requestid", UUID)

@@ -1,5 +1,8 @@
-//! A header map as the host serializes it: what `Headers` reads.
+//! A header map as Envoy hands it to the filter: what `Headers` reads.
 
+use request_id_filter::headers::trim;
+
+/// The map as the host serializes it.
 pub fn serialized<N: AsRef<[u8]>>(lines: &[(N, Vec<u8>)]) -> Vec<u8> {
     let number = |number: usize| u32::try_from(number).expect("a short map").to_le_bytes();
     let mut map = number(lines.len()).to_vec();
@@ -18,4 +21,43 @@ pub fn serialized<N: AsRef<[u8]>>(lines: &[(N, Vec<u8>)]) -> Vec<u8> {
         );
     }
     map
+}
+
+/// The lines of a map as Envoy keeps them: its codec trims a value
+/// (`ConnectionImpl::onHeaderValueImpl`), and it joins the lines of an inline header, which
+/// `x-request-id` is, leaving out empty ones (`HeaderMapImpl::appendToHeader`).
+#[allow(dead_code)] // Not every test has a map of Envoy's.
+pub fn as_envoy<N: AsRef<[u8]> + Clone>(lines: &[(N, Vec<u8>)]) -> Vec<(N, Vec<u8>)> {
+    let mut seen: Vec<(N, Vec<u8>)> = Vec::new();
+    for (name, value) in lines {
+        let value = trim(value);
+        let is_inline = name.as_ref().eq_ignore_ascii_case(b"x-request-id");
+        match seen
+            .iter_mut()
+            .find(|(seen, _)| is_inline && seen.as_ref().eq_ignore_ascii_case(name.as_ref()))
+        {
+            None => seen.push((name.clone(), value.to_vec())),
+            Some((_, joined)) if joined.is_empty() => *joined = value.to_vec(),
+            Some(_) if value.is_empty() => {}
+            Some((_, joined)) => {
+                joined.push(b',');
+                joined.extend(value);
+            }
+        }
+    }
+    seen
+}
+
+/// The peer's address of a request with these headers: Envoy takes it from `x-forwarded-for`, with
+/// port 0.
+#[allow(dead_code)]
+pub fn peer<N: AsRef<[u8]>>(lines: &[(N, Vec<u8>)]) -> Vec<u8> {
+    let forwarded = lines
+        .iter()
+        .find(|(name, _)| name.as_ref() == b"x-forwarded-for");
+    match forwarded {
+        None => b"127.0.0.1:4711".to_vec(),
+        Some((_, peer)) if peer.contains(&b':') => [b"[", &peer[..], b"]:0"].concat(),
+        Some((_, peer)) => [peer, &b":0"[..]].concat(),
+    }
 }
