@@ -4,9 +4,17 @@
 mod cases;
 mod client;
 mod counters;
+mod echo;
+#[allow(dead_code)] // Not its configurations: Envoy has those of the table.
+#[path = "../generator/mod.rs"]
+mod generator;
+mod hostile;
 mod log;
 mod peers;
 mod protocols;
+#[allow(dead_code)] // Not the comparison with the rules themselves.
+#[path = "../reference/mod.rs"]
+mod reference;
 mod replies;
 mod stage;
 mod table;
@@ -33,6 +41,7 @@ fn main() -> ExitCode {
         log::TESTS,
         updates::TESTS,
         counters::TESTS,
+        hostile::TESTS,
     ];
     let traced: [(_, _, fn(&Stage)); 2] = [
         (

@@ -226,7 +226,7 @@ pub fn get(host: &str, path: &str, lines: &[Line]) -> Vec<u8> {
 }
 
 /// Where, in a listener, the connection manager stands, our filter, and its plugin.
-const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
+pub const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
 pub const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0";
 pub const PLUGIN: &str =
     "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
@@ -309,7 +309,7 @@ const HOST_CALLS: [&str; 25] = [
     "proxy_on_vm_start",
 ];
 
-fn listener_name(number: usize) -> String {
+pub fn listener_name(number: usize) -> String {
     format!("configuration {number}")
 }
 
