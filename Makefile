@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools fuzz build check-config schema lint
+.PHONY: help run test test-tools fuzz mutants coverage build check-config schema lint
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -14,6 +14,8 @@ test: cargo ## Run all tests, with a real Envoy (ENVOY=/path/to/envoy)
 test-tools: cargo ## Run the tests that need Debian's chromium and prometheus
 	cargo test --locked --test tools
 
+# The tests of the rules: they need no Envoy.
+RULES = --lib --test core --test config --test differential --test properties
 SECONDS = 30
 fuzz: cargo ## Fuzz each target of fuzz/, for SECONDS=30 each, beginning with the table of cases
 	@command -v cargo-fuzz >/dev/null || { echo "error: cargo-fuzz is missing: cargo install --locked cargo-fuzz (it needs a C++ compiler)" >&2; exit 1; }
@@ -23,6 +25,14 @@ fuzz: cargo ## Fuzz each target of fuzz/, for SECONDS=30 each, beginning with th
 	  echo "fuzzing $$target for $(SECONDS) seconds"; \
 	  cargo fuzz run --sanitizer none $$target -- -max_total_time=$(SECONDS) -verbosity=0 -print_funcs=0 -print_final_stats=1; \
 	done
+
+mutants: cargo ## Change each rule and see that a test fails (an hour; needs cargo-mutants)
+	@command -v cargo-mutants >/dev/null || { echo "error: cargo-mutants is missing: cargo install --locked cargo-mutants" >&2; exit 1; }
+	cargo mutants --output target
+
+coverage: cargo ## Print what the tests of the rules cover (needs cargo-llvm-cov)
+	@command -v cargo-llvm-cov >/dev/null || { echo "error: cargo-llvm-cov is missing: cargo install --locked cargo-llvm-cov" >&2; exit 1; }
+	cargo llvm-cov --locked $(RULES) --ignore-filename-regex '/(tests|xtask)/'
 
 build: cargo ## Build target/request-id-filter.wasm and print its size
 	@cargo xtask build

@@ -164,7 +164,7 @@ impl Target {
         let http2 = format!("/static_resources/clusters/2{address}/socket_address/port_value");
         *at(&mut config, &http2) = start_http2().into();
         let listeners = stage::listeners(&mut config);
-        let mut plain = listeners[1].clone();
+        let mut plain = listeners.last().expect("listeners").clone();
         plain["name"] = "plain".into();
         at(&mut plain, &format!("{MANAGER}/http_filters"))
             .as_array_mut()
