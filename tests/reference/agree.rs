@@ -129,11 +129,7 @@ fn check_decision(
 ) {
     let generated = new_id(policy.generate, [0x5a; 16]).expect("an id");
     let id = expected.id.as_deref().unwrap_or(generated.as_bytes());
-    assert_eq!(
-        decision.id,
-        RequestId::received(id.to_vec()),
-        "{expected:?}"
-    );
+    assert_eq!(decision.id.as_bytes(), id, "{expected:?}");
     assert_eq!(decision.untrusted, expected.untrusted, "{expected:?}");
     let write = match (expected.signed, expected.written) {
         (true, _) => Write::Signed,
