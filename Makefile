@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run run-docker test test-tools test-matrix fuzz build image check-config schema lint deny
+.PHONY: help run run-docker test test-tools test-matrix fuzz mutants coverage build image check-config schema lint deny
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -26,6 +26,8 @@ test-matrix: cargo ## Run the tests with each Envoy of envoy/versions.env
 	done; \
 	test -z "$$failed" || { echo "error: tests fail with Envoy$$failed" >&2; exit 1; }
 
+# The tests of the rules: they need no Envoy.
+RULES = --lib --test core --test config --test differential --test properties
 SECONDS = 30
 fuzz: cargo ## Fuzz each target of fuzz/, for SECONDS=30 each, beginning with the table of cases
 	@command -v cargo-fuzz >/dev/null || { echo "error: cargo-fuzz is missing: cargo install --locked cargo-fuzz (it needs a C++ compiler)" >&2; exit 1; }
@@ -35,6 +37,14 @@ fuzz: cargo ## Fuzz each target of fuzz/, for SECONDS=30 each, beginning with th
 	  echo "fuzzing $$target for $(SECONDS) seconds"; \
 	  cargo fuzz run --sanitizer none $$target -- -max_total_time=$(SECONDS) -verbosity=0 -print_funcs=0 -print_final_stats=1; \
 	done
+
+mutants: cargo ## Change each rule and see that a test fails (an hour; needs cargo-mutants)
+	@command -v cargo-mutants >/dev/null || { echo "error: cargo-mutants is missing: cargo install --locked cargo-mutants" >&2; exit 1; }
+	cargo mutants --output target
+
+coverage: cargo ## Print what the tests of the rules cover (needs cargo-llvm-cov)
+	@command -v cargo-llvm-cov >/dev/null || { echo "error: cargo-llvm-cov is missing: cargo install --locked cargo-llvm-cov" >&2; exit 1; }
+	cargo llvm-cov --locked $(RULES) --ignore-filename-regex '/(tests|xtask)/'
 
 build: cargo ## Build target/request-id-filter.wasm and print its size and sha256
 	@cargo xtask build

@@ -108,4 +108,17 @@ mod tests {
             assert_eq!((id.len(), id.as_bytes()[14]), (36, b'7'));
         }
     }
+    #[test]
+    fn a_millisecond_is_left_when_its_counter_is_used_up() {
+        let mut generator = Generator::default();
+        let mut next = || {
+            let id = generator.next(Form::Uuid7, [0; 16], || Some(5)).unwrap();
+            id.to_string()
+        };
+        for counter in 0..=0xfff {
+            let id = format!("00000000-0005-7{counter:03x}-8000-000000000000");
+            assert_eq!(next(), id);
+        }
+        assert_eq!(next(), "00000000-0006-7000-8000-000000000000");
+    }
 }

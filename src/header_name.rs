@@ -4,7 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 
 /// A header name in lower case, as Envoy keeps names. Cheap to clone.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderName(Rc<str>);
 
 /// Headers that carry the message itself: with an id in one of them no proxy could pass it on.
@@ -76,12 +76,6 @@ const fn is_token_byte(byte: u8) -> bool {
 }
 
 impl fmt::Display for HeaderName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for HeaderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -258,4 +258,29 @@ mod tests {
             assert!(!is_uuid_form(other), "{}", other.escape_ascii());
         }
     }
+
+    #[test]
+    fn ids_are_equal_by_their_bytes() {
+        let uuid = RequestId::uuid(Uuid::nil());
+        let same = RequestId::received(uuid.as_bytes().to_vec());
+        assert!(uuid == same);
+        assert!(uuid != RequestId::hex([0; 16]));
+    }
+
+    #[test]
+    fn ids_are_shown_without_bytes_that_a_log_would_obey() {
+        for (id, shown) in [
+            (&b"a<b>"[..], "a<b>"),
+            (b"a b", "a b"),
+            (b"a\nb", r"a\nb"),
+            (b"\x1b[31m", r"\x1b[31m"),
+            ("caf\u{e9}".as_bytes(), r"caf\xc3\xa9"),
+            (b"\xff", r"\xff"),
+            (b"\\", r"\"),
+        ] {
+            let id = RequestId::received(id.to_vec());
+            assert_eq!(id.to_string(), shown);
+            assert_eq!(format!("{id:?}"), format!("RequestId({shown})"));
+        }
+    }
 }

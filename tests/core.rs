@@ -22,6 +22,8 @@ struct AsEnvoy {
     serialized: Vec<u8>,
     peer: Vec<u8>,
     random: Option<[u8; 16]>,
+    /// How often all headers were asked for, which costs the host a copy of them.
+    read: u32,
 }
 
 impl AsEnvoy {
@@ -30,6 +32,7 @@ impl AsEnvoy {
             serialized: serialized(&as_envoy(lines)),
             peer: peer(lines),
             random: Some([0x5a; 16]),
+            read: 0,
         }
     }
 
@@ -42,14 +45,15 @@ impl AsEnvoy {
 
 impl HeaderMap for AsEnvoy {
     fn joined(&mut self, name: &HeaderName) -> Option<Vec<u8>> {
-        self.all().joined(name)
+        Headers::new(&self.serialized).joined(name)
     }
 
     fn has(&mut self, name: &HeaderName) -> bool {
-        self.all().joined(name).is_some()
+        self.joined(name).is_some()
     }
 
     fn all(&mut self) -> Headers<'_> {
+        self.read += 1;
         Headers::new(&self.serialized)
     }
 }
@@ -242,6 +246,26 @@ fn without_randomness_an_id_that_came_still_serves() {
     );
     let adopted = decide_without(&[("x-amzn-requestid", b"theirs".to_vec())]);
     assert!(matches!(adopted, Some(Outcome::Adopted(_))));
+}
+
+/// The decision asks only for what it needs.
+#[test]
+fn headers_are_read_where_something_is_looked_for() {
+    let reads = |configuration: &str, lines: &[Line]| {
+        let policy = config::parse(configuration.as_bytes()).expect(configuration);
+        let mut request = AsEnvoy::new(lines);
+        decide(&policy.policy, &mut request).expect("a decision");
+        request.read
+    };
+    let no_source = r#"{"adopt": {"from": []}}"#;
+    let (good, bad) = (
+        [("x-request-id", b"mine".to_vec())],
+        [("x-request-id", b"a b".to_vec())],
+    );
+    assert_eq!(reads("", &good), 0);
+    assert_eq!(reads(no_source, &[]), 0);
+    assert_eq!(reads(no_source, &bad), 1); // for a signature
+    assert_eq!(reads("", &[]), 2); // and for an AWS id
 }
 
 /// Envoy's codec trims; a host that does not gets the same id.

@@ -2,12 +2,12 @@
 
 #[allow(dead_code)] // Not what becomes of a case: the reference says it.
 mod cases;
-mod hostile;
+mod generator;
 mod reference;
 
 use std::thread;
 
-use hostile::{Hostile, Line};
+use generator::{Hostile, Line};
 use reference::agree::map::{as_envoy, peer};
 use reference::agree::{self, Both};
 
@@ -38,22 +38,22 @@ fn the_reference_agrees_on_every_case() {
 #[test]
 fn the_reference_agrees_on_every_byte() {
     let default = Both::read(b"").expect("the default");
-    for lines in hostile::every_byte_of_requests() {
+    for lines in generator::every_byte_of_requests() {
         agree::request(&default, b"10.0.0.1:1", &lines);
         agree::trace_id(&lines[0].1);
         agree::signed_headers(&lines[0].1);
     }
     let exposing = Both::read(br#"{"response": {"expose": true}}"#).expect("a configuration");
-    for lines in hostile::every_byte_of_responses() {
+    for lines in generator::every_byte_of_responses() {
         agree::response(&exposing, b"mine", &lines);
     }
 }
 
 #[test]
 fn the_reference_agrees_on_hostile_messages() {
-    let seed = hostile::seed();
+    let seed = generator::seed();
     let mut hostile = Hostile::new(seed);
-    for number in 0..30_000 {
+    for number in 0..10_000 {
         let configuration = hostile.configuration();
         let (path, lines) = hostile.request();
         let lines = request_lines(&path, &lines);

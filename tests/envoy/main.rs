@@ -7,12 +7,20 @@ mod bases;
 mod cases;
 mod client;
 mod counters;
+mod echo;
+#[allow(dead_code)] // Not its configurations: Envoy has those of the table.
+#[path = "../generator/mod.rs"]
+mod generator;
 mod hops;
+mod hostile;
 mod istio;
 mod log;
 mod memory;
 mod peers;
 mod protocols;
+#[allow(dead_code)] // Not the comparison with the rules themselves.
+#[path = "../reference/mod.rs"]
+mod reference;
 mod replies;
 mod stage;
 mod table;
@@ -42,6 +50,7 @@ fn main() -> ExitCode {
         hops::TESTS,
         istio::TESTS,
         memory::TESTS,
+        hostile::TESTS,
     ];
     let traced: [(_, _, fn(&Stage)); 2] = [
         (

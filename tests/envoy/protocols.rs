@@ -355,7 +355,7 @@ fn web_socket(stage: &Stage) {
     socket.close(None).expect("a close");
 }
 
-fn runtime() -> runtime::Runtime {
+pub fn runtime() -> runtime::Runtime {
     runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -23,15 +23,25 @@ pub fn serialized<N: AsRef<[u8]>>(lines: &[(N, Vec<u8>)]) -> Vec<u8> {
     map
 }
 
+/// Those of the headers we read that are inline ones in Envoy.
+const INLINE: &[&str] = &[
+    "x-request-id",
+    "authorization",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+];
+
 /// The lines of a map as Envoy keeps them: its codec trims a value
-/// (`ConnectionImpl::onHeaderValueImpl`), and it joins the lines of an inline header, which
-/// `x-request-id` is, leaving out empty ones (`HeaderMapImpl::appendToHeader`).
+/// (`ConnectionImpl::onHeaderValueImpl`), and it joins the lines of an inline header, leaving out
+/// empty ones (`HeaderMapImpl::appendToHeader`).
 #[allow(dead_code)] // Not every test has a map of Envoy's.
 pub fn as_envoy<N: AsRef<[u8]> + Clone>(lines: &[(N, Vec<u8>)]) -> Vec<(N, Vec<u8>)> {
     let mut seen: Vec<(N, Vec<u8>)> = Vec::new();
     for (name, value) in lines {
         let value = trim(value);
-        let is_inline = name.as_ref().eq_ignore_ascii_case(b"x-request-id");
+        let is_inline = INLINE
+            .iter()
+            .any(|inline| name.as_ref().eq_ignore_ascii_case(inline.as_bytes()));
         match seen
             .iter_mut()
             .find(|(seen, _)| is_inline && seen.as_ref().eq_ignore_ascii_case(name.as_ref()))

@@ -23,7 +23,7 @@ pub struct Config {
     from: Vec<String>,
     non_uuid: String,
     pub generate: String,
-    echo: String,
+    pub echo: String,
     normalize_aws: bool,
     expose: bool,
     log_origin: bool,
@@ -242,6 +242,20 @@ pub struct Verdict {
     pub written: bool,
     /// The lines of `incoming.original` that reach the upstream.
     pub original: Vec<Vec<u8>>,
+}
+
+impl Verdict {
+    /// The counters that count the request.
+    pub fn counters(&self) -> Vec<String> {
+        let (outcome, reason) = self.origin.split_once(':').unwrap_or((&self.origin, ""));
+        let mut counters = vec![outcome.to_owned()];
+        if ["too_long", "duplicate", "bad_byte", "not_uuid"].contains(&reason) {
+            counters.push(format!("invalid.{reason}"));
+        }
+        counters.extend(self.untrusted.then(|| "untrusted".into()));
+        counters.extend(self.signed.then(|| "signed".into()));
+        counters
+    }
 }
 
 impl Config {

@@ -1,0 +1,412 @@
+//! Messages in bulk. A request's body says what the upstream has to answer, and the response's body
+//! tells what the upstream received: nobody has to remember anything.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::mpsc::channel;
+use std::{fmt, io, thread};
+
+use bytes::Bytes;
+use h2::{RecvStream, client, server};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+
+use crate::client::TIMEOUT;
+use crate::generator::Line;
+use crate::protocols::runtime;
+
+/// A request and the header lines of the upstream's response to it.
+#[derive(Clone)]
+pub struct Message {
+    pub path: Vec<u8>,
+    pub request: Vec<Line>,
+    pub response: Vec<Line>,
+}
+
+/// What came of it. Without a response the status is 0.
+#[derive(Default)]
+pub struct Outcome {
+    pub status: u16,
+    pub headers: Vec<Line>,
+    pub body: Vec<u8>,
+}
+
+/// Whether a value ends its line early, so that the rest of the message is anyone's guess.
+pub fn has_line_break(lines: &[Line]) -> bool {
+    lines
+        .iter()
+        .any(|(_, value)| value.iter().any(|byte| b"\r\n".contains(byte)))
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (request, response) = (block(&self.request), block(&self.response));
+        writeln!(f, "{} {}", self.path.escape_ascii(), request.escape_ascii())?;
+        writeln!(f, "upstream: {}", response.escape_ascii())
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} {}", self.status, block(&self.headers).escape_ascii())?;
+        writeln!(f, "{}", self.body.escape_ascii())
+    }
+}
+
+impl Outcome {
+    /// The path and the header lines that reached the upstream.
+    pub fn seen(&self) -> (Vec<u8>, Vec<Line>) {
+        let (first, lines) = parse(&self.body);
+        let path = first.split(|&byte| byte == b' ').nth(1);
+        (path.expect("an echo").to_vec(), lines)
+    }
+}
+
+/// The first line and the header lines of a head.
+fn parse(head: &[u8]) -> (Vec<u8>, Vec<Line>) {
+    let mut first = None;
+    let mut lines = Vec::new();
+    let mut rest = head;
+    while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
+        let line = &rest[..end];
+        rest = &rest[end + 2..];
+        if first.is_none() {
+            first = Some(line.to_vec());
+        } else if let Some(colon) = line.iter().position(|&byte| byte == b':') {
+            let value = line[colon + 1..].trim_ascii_start().to_vec();
+            lines.push((line[..colon].to_ascii_lowercase(), value));
+        } else {
+            assert!(line.is_empty(), "no header: {}", line.escape_ascii());
+        }
+    }
+    (first.unwrap_or_default(), lines)
+}
+
+/// Header lines as bytes.
+fn block(lines: &[Line]) -> Vec<u8> {
+    let line = |(name, value): &Line| [name, &b": "[..], value, b"\r\n"].concat();
+    lines.iter().flat_map(line).collect()
+}
+
+/// A connection of HTTP/1.1 and what it has received beyond what was asked for.
+struct Connection {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+        stream.set_nodelay(true).expect("a socket");
+        Self {
+            stream,
+            received: Vec::new(),
+        }
+    }
+
+    /// The next message: its head, and a body if it has a length. `None` if the connection ends.
+    fn receive(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let mut searched = 0;
+        let end = loop {
+            let rest = &self.received[searched..];
+            if let Some(at) = rest.windows(4).position(|four| four == b"\r\n\r\n") {
+                break searched + at + 4;
+            }
+            searched = self.received.len().saturating_sub(3);
+            self.fill()?;
+        };
+        let head: Vec<u8> = self.received.drain(..end).collect();
+        let (_, lines) = parse(&head);
+        let length = lines.iter().find(|(name, _)| name == b"content-length");
+        let length = length.map_or(0, |(_, length)| {
+            let length = std::str::from_utf8(length).expect("a length");
+            length.parse().expect("a length")
+        });
+        while self.received.len() < length {
+            self.fill()?;
+        }
+        Some((head, self.received.drain(..length).collect()))
+    }
+
+    fn fill(&mut self) -> Option<()> {
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => None,
+            Ok(read) => {
+                self.received.extend(&buffer[..read]);
+                Some(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("{error} after {}", self.received.escape_ascii()),
+        }
+    }
+}
+
+/// Sends the messages one after another.
+pub fn over_http1(port: u16, messages: &[Message]) -> Vec<Outcome> {
+    let mut connection = None;
+    let exchange = |message: &Message| {
+        let open = || {
+            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+            Connection::new(stream.expect("Envoy listens"))
+        };
+        let used = connection.get_or_insert_with(open);
+        let body = block(&message.response);
+        let length = body.len().to_string();
+        let request = [
+            b"POST ",
+            &message.path[..],
+            b" HTTP/1.1\r\nhost: test\r\ncontent-length: ",
+            length.as_bytes(),
+            b"\r\n",
+            &block(&message.request),
+            b"\r\n",
+            &body,
+        ];
+        // Envoy may have answered and closed before it has read everything.
+        let sent = used.stream.write_all(&request.concat());
+        let Some((head, body)) = used.receive() else {
+            connection = None;
+            return Outcome::default();
+        };
+        let (first, headers) = parse(&head);
+        let closes = headers
+            .iter()
+            .any(|(name, value)| name == b"connection" && value == b"close");
+        let is_broken = has_line_break(&message.request) || has_line_break(&message.response);
+        if closes || sent.is_err() || is_broken {
+            connection = None;
+        }
+        let status = std::str::from_utf8(&first[9..12]).expect("a status");
+        Outcome {
+            status: status.parse().expect("a status"),
+            headers,
+            body,
+        }
+    };
+    messages.iter().map(exchange).collect()
+}
+
+/// The lines that the HTTP/2 library sends: it has no control bytes in values.
+pub fn as_http2(lines: &[Line]) -> Vec<Line> {
+    lines
+        .iter()
+        .map(|(name, value)| (name.clone(), value.trim_ascii().to_vec()))
+        .filter(|(_, value)| HeaderValue::from_bytes(value).is_ok())
+        .collect()
+}
+
+/// Sends the messages all at once. Those that took others down with them have no outcome.
+pub fn over_http2(port: u16, messages: &[Message]) -> Vec<Outcome> {
+    runtime().block_on(async {
+        let stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+        let stream = stream.await.expect("Envoy listens");
+        let mut builder = client::Builder::new();
+        let (mut client, connection) = builder
+            .initial_window_size(1 << 20)
+            .initial_connection_window_size(1 << 30)
+            .handshake::<_, Bytes>(stream)
+            .await
+            .expect("HTTP/2");
+        let connection = tokio::spawn(connection);
+        let mut pending = Vec::new();
+        for message in messages {
+            let path = std::str::from_utf8(&message.path).expect("a path");
+            let mut request = Request::post(format!("http://test{path}"));
+            let headers = request.headers_mut().expect("headers");
+            let body = block(&message.response);
+            headers.insert("content-length", body.len().into());
+            extend(headers, &message.request);
+            let request = request.body(()).expect("a request");
+            let response = match client.clone().ready().await {
+                Ok(ready) => {
+                    client = ready;
+                    client.send_request(request, false)
+                }
+                Err(error) => Err(error),
+            };
+            pending.push(response.and_then(|(response, mut stream)| {
+                stream.send_data(body.into(), true)?;
+                Ok(response)
+            }));
+        }
+        let mut outcomes = Vec::new();
+        for response in pending {
+            let outcome = async {
+                let (head, mut body) = response?.await?.into_parts();
+                Ok::<_, h2::Error>(Outcome {
+                    status: head.status.as_u16(),
+                    headers: lines_of(&head.headers),
+                    body: read(&mut body).await?,
+                })
+            };
+            let outcome = tokio::time::timeout(TIMEOUT, outcome).await;
+            outcomes.push(outcome.expect("an answer in time").unwrap_or_default());
+        }
+        connection.abort();
+        outcomes
+    })
+}
+
+/// Sends a request with this id, of any bytes, in frames made by hand. What reached the upstream;
+/// nothing if Envoy refuses.
+pub fn over_raw_http2(port: u16, id: &[u8]) -> Vec<u8> {
+    let fields: [(&[u8], &[u8]); 5] = [
+        (b":method", b"GET"),
+        (b":scheme", b"http"),
+        (b":authority", b"test"),
+        (b":path", b"/"),
+        (b"x-request-id", id),
+    ];
+    let length = |text: &[u8]| u8::try_from(text.len()).expect("a short text");
+    // A literal field without indexing, with a new name (RFC 7541, 6.2.2).
+    let field = |(name, value): &(&[u8], &[u8])| {
+        [&[0, length(name)], *name, &[length(value)], *value].concat()
+    };
+    let block: Vec<u8> = fields.iter().flat_map(field).collect();
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const END_OF_STREAM_AND_HEADERS: u8 = 5;
+    let frame = [
+        0,
+        0,
+        length(&block),
+        1,
+        END_OF_STREAM_AND_HEADERS,
+        0,
+        0,
+        0,
+        1,
+    ];
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("Envoy listens");
+    let mut connection = Connection::new(stream);
+    let request = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        &SETTINGS[..],
+        &frame,
+        &block,
+    ];
+    let sent = connection.stream.write_all(&request.concat());
+    sent.expect("Envoy takes the frames");
+    loop {
+        while connection.received.len() < 9 {
+            if connection.fill().is_none() {
+                return Vec::new();
+            }
+        }
+        let head: Vec<u8> = connection.received.drain(..9).collect();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let length = usize::try_from(length).expect("a length");
+        while connection.received.len() < length {
+            connection.fill().expect("a whole frame");
+        }
+        let payload: Vec<u8> = connection.received.drain(..length).collect();
+        match head[3] {
+            0 => return payload,                        // DATA
+            1 if head[4] & 1 == 1 => return Vec::new(), // HEADERS that end the stream
+            3 | 7 => return Vec::new(),                 // RST_STREAM, GOAWAY
+            _ => {}
+        }
+    }
+}
+
+fn extend(headers: &mut HeaderMap, lines: &[Line]) {
+    for (name, value) in lines {
+        headers.append(
+            HeaderName::from_bytes(name).expect("a name"),
+            HeaderValue::from_bytes(value).expect("a value"),
+        );
+    }
+}
+
+fn lines_of(headers: &HeaderMap) -> Vec<Line> {
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        (name.as_str().into(), value.as_bytes().to_vec())
+    };
+    headers.iter().map(line).collect()
+}
+
+async fn read(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
+    let mut read = Vec::new();
+    while let Some(part) = body.data().await {
+        let part = part?;
+        body.flow_control().release_capacity(part.len())?;
+        read.extend(part);
+    }
+    Ok(read)
+}
+
+/// Starts an upstream that speaks HTTP/1.1.
+pub fn start_http1() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut connection = Connection::new(stream);
+                connection.stream.set_read_timeout(None).expect("a socket");
+                while let Some((head, body)) = connection.receive() {
+                    let length = head.len().to_string();
+                    let response = [
+                        b"HTTP/1.1 200 OK\r\ncontent-length: ",
+                        length.as_bytes(),
+                        b"\r\n",
+                        &body,
+                        b"\r\n",
+                        &head,
+                    ];
+                    // Envoy closes on bytes that no header may have.
+                    if connection.stream.write_all(&response.concat()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+/// Starts an upstream that speaks HTTP/2.
+pub fn start_http2() -> u16 {
+    let (port, started) = channel();
+    thread::spawn(move || {
+        runtime().block_on(async {
+            let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                .await
+                .expect("a free port");
+            let address = listener.local_addr().expect("an address");
+            port.send(address.port()).expect("a receiver");
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut connection = server::handshake(stream).await?;
+                    while let Some(Ok((request, respond))) = connection.accept().await {
+                        tokio::spawn(answer(request, respond));
+                    }
+                    Ok::<_, h2::Error>(())
+                });
+            }
+        });
+    });
+    started.recv().expect("a port")
+}
+
+async fn answer(
+    request: Request<RecvStream>,
+    mut respond: server::SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
+    let (head, mut body) = request.into_parts();
+    let (_, lines) = parse(&[b"\r\n", &read(&mut body).await?[..]].concat());
+    let mut response = Response::new(());
+    extend(response.headers_mut(), &lines);
+    let path = head.uri.path_and_query().map_or("", |path| path.as_str());
+    let echo = [
+        b"POST ",
+        path.as_bytes(),
+        b" HTTP/2\r\n",
+        &block(&lines_of(&head.headers)),
+        b"\r\n",
+    ];
+    let echo = echo.concat();
+    let headers = response.headers_mut();
+    headers.insert("content-length", echo.len().into());
+    let mut stream = respond.send_response(response, false)?;
+    stream.send_data(echo.into(), true)
+}

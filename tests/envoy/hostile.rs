@@ -1,0 +1,399 @@
+//! Hostile messages by the hundred thousand, and what the reference says of each.
+
+use std::collections::{BTreeMap, HashSet};
+use std::env;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use request_id_filter::policy::Form;
+use serde_json::{Value, json};
+use xtask::envoy::{Output, Process};
+use xtask::module;
+
+use crate::cases;
+use crate::counters::counters;
+use crate::echo::{
+    Message, Outcome, as_http2, has_line_break, over_http1, over_http2, over_raw_http2,
+    start_http1, start_http2,
+};
+use crate::generator::{self, Hostile, Line};
+use crate::reference::agree::map::{as_envoy, peer};
+use crate::reference::{Answer, Config, values};
+use crate::stage::{self, MANAGER, Stage, Test, at, eventually, is_new_of};
+
+pub const TESTS: &[Test] = &[(
+    "hostile: no message traps, changes another header or gets an unsafe byte into an id",
+    hostile,
+)];
+
+/// How many are sent, unless `HOSTILE_REQUESTS` says otherwise.
+const REQUESTS: usize = 100_000;
+/// How many go over one connection.
+const BATCH: usize = 50;
+
+fn hostile(_: &Stage) {
+    let requests = env::var("HOSTILE_REQUESTS").map_or(REQUESTS, |requests| {
+        requests
+            .parse()
+            .expect("HOSTILE_REQUESTS is a whole number")
+    });
+    let seed = generator::seed();
+    println!("{requests} requests, HOSTILE_SEED={seed}");
+    let started = Instant::now();
+    let target = Target::start();
+    let log = target.envoy.mark();
+    let every_byte = every_byte();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number * BATCH >= requests {
+                        return;
+                    }
+                    let (configuration, protocol, messages) = match every_byte.get(number / 2) {
+                        Some(messages) => (0, number, messages.clone()),
+                        None => (number / 2, number, random(seed, number)),
+                    };
+                    target.exchange(configuration, PROTOCOLS[protocol % 2], &messages);
+                }
+            });
+        }
+    });
+    for byte in (0..=31).chain([127]) {
+        let value = [b'a', byte, b'b'];
+        let came = over_raw_http2(target.listeners[0].0, &value);
+        // Refused, or the upstream has an id without the byte.
+        assert!(
+            !came.contains(&byte) || byte.is_ascii_whitespace(),
+            "{}",
+            came.escape_ascii()
+        );
+        target.found().unclear += 1;
+    }
+    target.check_counters();
+    let said = target.envoy.log();
+    let said: Vec<_> = said.lines().skip(log).collect();
+    assert!(said.is_empty(), "Envoy says {said:#?}");
+    println!("{:?}", started.elapsed());
+}
+
+/// Every byte in every header of a request and of a response.
+fn every_byte() -> Vec<Vec<Message>> {
+    let message = |request: &[Line], response: &[Line]| Message {
+        path: b"/".to_vec(),
+        request: request.to_vec(),
+        response: response.to_vec(),
+    };
+    let requests = generator::every_byte_of_requests();
+    let responses = generator::every_byte_of_responses();
+    let requests = requests.iter().map(|lines| message(lines, &[]));
+    let responses = responses.iter().map(|lines| message(&[], lines));
+    let messages: Vec<_> = requests.chain(responses).collect();
+    messages.chunks(BATCH).map(<[Message]>::to_vec).collect()
+}
+
+/// The messages of a batch.
+fn random(seed: u64, batch: usize) -> Vec<Message> {
+    let batch = u64::try_from(batch).expect("a number");
+    let mut hostile = Hostile::new(seed.wrapping_add(batch));
+    let message = |place: usize| {
+        let (mut path, request) = hostile.request();
+        let mut response = hostile.response();
+        if place % 2 == 1 {
+            path.splice(..1, *b"/h2");
+            // What is more than Envoy takes ends the connection, and with it the responses to others.
+            response = as_http2(&response);
+            response.retain(|(name, value)| name.len() + value.len() < 2000);
+            response.truncate(20);
+        }
+        Message {
+            path,
+            request,
+            response,
+        }
+    };
+    (0..BATCH).map(message).collect()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
+
+impl Protocol {
+    fn send(self, port: u16, messages: &[Message]) -> Vec<Outcome> {
+        match self {
+            Self::Http1 => over_http1(port, messages),
+            Self::Http2 => over_http2(port, messages),
+        }
+    }
+}
+
+/// An Envoy with a listener for each configuration of the table, and one without the filter.
+struct Target {
+    envoy: Process,
+    listeners: Vec<(u16, Config)>,
+    plain: u16,
+    found: Mutex<Found>,
+}
+
+/// What has to add up in the end.
+#[derive(Default)]
+struct Found {
+    counters: BTreeMap<String, u64>,
+    /// Requests that reached the filter in a way that only Envoy knows.
+    unclear: u64,
+    new_ids: HashSet<Vec<u8>>,
+}
+
+impl Target {
+    fn start() -> Self {
+        module::build().expect("a module");
+        let mut configurations: Vec<_> = cases::all().iter().map(|case| case.config).collect();
+        configurations.sort_unstable();
+        configurations.dedup();
+        let mut config = stage::config(start_http1(), &configurations).expect("a configuration");
+        let address = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address";
+        let http2 = format!("/static_resources/clusters/2{address}/socket_address/port_value");
+        *at(&mut config, &http2) = start_http2().into();
+        let listeners = stage::listeners(&mut config);
+        let mut plain = listeners.last().expect("listeners").clone();
+        plain["name"] = "plain".into();
+        at(&mut plain, &format!("{MANAGER}/http_filters"))
+            .as_array_mut()
+            .expect("filters")
+            .remove(0);
+        listeners.push(plain);
+        for listener in listeners
+            .iter_mut()
+            .filter(|listener| listener["name"] != "demo")
+        {
+            at(listener, MANAGER)["access_log"] = json!([]);
+        }
+        let arguments = [
+            "--concurrency",
+            "2",
+            "--log-level",
+            "error",
+            "--component-log-level",
+            "wasm:warning",
+        ];
+        let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+        let listeners = configurations.iter().enumerate().map(|(number, text)| {
+            let port = envoy.port(&stage::listener_name(number)).expect("a port");
+            (
+                port,
+                Config::read(text.as_bytes()).expect("a configuration"),
+            )
+        });
+        Self {
+            listeners: listeners.collect(),
+            plain: envoy.port("plain").expect("a port"),
+            envoy,
+            found: Mutex::default(),
+        }
+    }
+
+    /// Sends a batch to the listener of one configuration, and checks each outcome.
+    fn exchange(&self, configuration: usize, protocol: Protocol, messages: &[Message]) {
+        let (port, config) = &self.listeners[configuration % self.listeners.len()];
+        let mut messages = messages.to_vec();
+        if protocol == Protocol::Http2 {
+            for message in &mut messages {
+                message.request = as_http2(&message.request);
+            }
+        }
+        let outcomes = protocol.send(*port, &messages);
+        for (message, mut outcome) in messages.iter().zip(outcomes) {
+            let message = std::slice::from_ref(message);
+            let again = |port| protocol.send(port, message).remove(0);
+            // Another message may have ended a connection that they shared.
+            for _ in 0..3 {
+                let is_shared = message[0].path.starts_with(b"/h2");
+                if outcome.status == 0 || outcome.status >= 500 && is_shared {
+                    self.found().unclear += 1; // The filter may have seen it.
+                    outcome = again(*port);
+                }
+            }
+            let checked = std::panic::catch_unwind(|| {
+                self.check(config, &message[0], &outcome, || again(self.plain));
+            });
+            assert!(
+                checked.is_ok(),
+                "{protocol:?} {config:?}\n{}{outcome}",
+                message[0]
+            );
+        }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check(
+        &self,
+        config: &Config,
+        message: &Message,
+        outcome: &Outcome,
+        plain: impl Fn() -> Outcome,
+    ) {
+        let request = as_envoy(&message.request);
+        let mut lines = vec![(b":path".to_vec(), message.path.clone())];
+        lines.extend(request.clone());
+        let expected = config.request(&peer(&lines), &lines);
+        let is_rejected = expected.origin.starts_with("rejected");
+        let is_clear = !has_line_break(&message.request);
+        let ids = values(&outcome.headers, &config.header);
+        let mut counters = Vec::new();
+        match outcome.status {
+            400 if is_rejected && is_clear && is_problem(outcome) => {
+                counters = expected.counters();
+                self.check_new(config, ids[0]);
+            }
+            400 if !is_clear && is_problem(outcome) => self.found().unclear += 1,
+            200 if is_clear && !has_line_break(&message.response) => {
+                assert!(!is_rejected);
+                counters = expected.counters();
+                let (path, seen) = outcome.seen();
+                assert_eq!(path, message.path);
+                // The id and its header.
+                let received = joined(&seen, &config.header);
+                let id = match &expected.id {
+                    Some(id) => id.clone(),
+                    None if expected.signed => ids.first().map_or(Vec::new(), |id| id.to_vec()),
+                    None => received.clone(),
+                };
+                if expected.id.is_none() && !(expected.signed && config.echo != "overwrite") {
+                    self.check_new(config, &id);
+                }
+                let sent = joined(&request, &config.header);
+                assert_eq!(received, if expected.written { id.clone() } else { sent });
+                let original = config.original().unwrap_or("x-original-request-id");
+                if config.original().is_some() {
+                    assert_eq!(values(&seen, original), expected.original);
+                }
+                // All others.
+                let ours = [Some(config.header.as_str()), config.original()];
+                let ours: Vec<_> = ours.into_iter().flatten().collect();
+                let by_envoy = [
+                    "host",
+                    "content-length",
+                    "x-forwarded-proto",
+                    "x-envoy-expected-rq-timeout-ms",
+                    "x-envoy-internal",
+                    "x-envoy-external-address",
+                ];
+                let others = |lines: &[Line]| without(lines, &[&ours[..], &by_envoy].concat());
+                assert_eq!(others(&seen), others(&request));
+                // The response.
+                let response = as_envoy(&message.response);
+                let answer = config.response(&id, &response);
+                let before = Answer::of(&response, &config.header);
+                if answer.aws_ids != before.aws_ids && config.header != "x-amzn-requestid" {
+                    counters.push("aws_normalized".into());
+                }
+                assert_eq!(Answer::of(&outcome.headers, &config.header), answer);
+                let ours = [
+                    &config.header,
+                    "x-amzn-requestid",
+                    "access-control-expose-headers",
+                ];
+                let by_envoy = [
+                    "content-length",
+                    "date",
+                    "server",
+                    "x-envoy-upstream-service-time",
+                ];
+                let others = |lines: &[Line]| without(lines, &[&ours[..], &by_envoy].concat());
+                assert_eq!(others(&outcome.headers), others(&response));
+            }
+            status => {
+                let plain = plain();
+                assert_eq!(status, plain.status, "{plain}");
+                // The upstream's answer is none: the filter saw the request.
+                let came_far = status == 200 || status >= 500;
+                if came_far && is_clear {
+                    assert!(!is_rejected);
+                    counters = expected.counters();
+                    match &expected.id {
+                        _ if config.echo != "overwrite" => {}
+                        Some(id) => assert_eq!(ids, [id]),
+                        None => self.check_new(config, ids[0]),
+                    }
+                }
+                self.found().unclear += u64::from(status == 200 || came_far && !is_clear);
+            }
+        }
+        let mut found = self.found();
+        for counter in counters {
+            *found.counters.entry(counter).or_default() += 1;
+        }
+    }
+
+    /// A new id has its form, and nobody else has it.
+    fn check_new(&self, config: &Config, id: &[u8]) {
+        let form = match config.generate.as_str() {
+            "uuid4" => Form::Uuid4,
+            "uuid7" => Form::Uuid7,
+            _ => Form::Hex32,
+        };
+        assert!(is_new_of(form, std::str::from_utf8(id).expect("text")));
+        let mut found = self.found();
+        assert!(found.new_ids.insert(id.to_vec()), "given before");
+    }
+
+    fn check_counters(&self) {
+        let expected = self.found();
+        println!(
+            "{:?}, {} unclear, {} new ids",
+            expected.counters,
+            expected.unclear,
+            expected.new_ids.len()
+        );
+        eventually(Duration::from_secs(3), || {
+            let counted = counters(&self.envoy);
+            let is_right = counted.iter().all(|(name, count)| {
+                let sure = expected.counters.get(name).copied().unwrap_or_default();
+                (sure..=sure + expected.unclear).contains(count)
+            });
+            (
+                is_right,
+                format!("{counted:?}, not {:?}", expected.counters),
+            )
+        });
+        assert!(expected.counters.len() == 12, "{:?}", expected.counters);
+    }
+}
+
+fn is_problem(outcome: &Outcome) -> bool {
+    values(&outcome.headers, "content-type") == [b"application/problem+json"]
+        && serde_json::from_slice::<Value>(&outcome.body).is_ok()
+}
+
+/// The values of a header; empty lines say nothing.
+fn joined(lines: &[Line], header: &str) -> Vec<u8> {
+    let mut values = values(lines, header);
+    values.retain(|value| !value.is_empty());
+    values.join(&b',')
+}
+
+/// The lines with other names, in an order of their own.
+fn without(lines: &[Line], names: &[&str]) -> Vec<String> {
+    let lines = lines.iter().map(|(name, value)| {
+        let name = name.to_ascii_lowercase();
+        (name.escape_ascii().to_string(), value.escape_ascii())
+    });
+    let others = lines.filter(|(name, _)| !names.contains(&name.as_str()));
+    let mut others: Vec<_> = others
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
+    others.sort();
+    others
+}
