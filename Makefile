@@ -11,7 +11,7 @@ run: cargo ## Run the filter in Envoy on 127.0.0.1:10000 (PORT=â€¦ ADMIN_PORT=â€
 test: cargo ## Run all tests, with a real Envoy (ENVOY=/path/to/envoy)
 	cargo test --locked --workspace
 
-test-tools: cargo ## Run the tests that need Debian's chromium, docker-registry, kubernetes-client, npm, prometheus and skopeo
+test-tools: cargo ## Run the tests that need Debian's chromium, docker-registry, kubernetes-client, nghttp2-client, npm, prometheus, skopeo and valgrind
 	cargo test --locked --test tools
 
 build: cargo ## Build target/request-id-filter.wasm and print its size and sha256

@@ -56,28 +56,27 @@ pub fn bench(extent: &Extent) -> Result<()> {
     );
     let speed = speed::measure(&envoy, &variants, extent)?;
     drop(envoy);
+    let Extent { rounds, requests } = extent;
     println!(
         "{measured}
 on {}
-CPU time of Envoy in microseconds per request: median and quartiles of {} rounds of {} requests;
-one worker, {} connections that send the next request when they have the response.
+CPU time of Envoy per request: median and quartiles over ROUNDS={rounds} of REQUESTS={requests} each, by {} connections
+to one worker. On top: what is more than without a filter in the same round.
 
 {speed}
 ",
         machine(),
-        extent.rounds,
-        extent.requests,
         load::CONNECTIONS
     );
 
+    let rounds = extent.rounds.min(footprint::MOST_ROUNDS);
     println!(
         "{measured}
-What it takes to run at all: medians of {} Envoys each. A VM is one worker's.
+What it takes to run at all: medians over {rounds} of each. A worker's VM is what it has on top.
 
 {}
 ",
-        footprint::ENVOYS,
-        footprint::measure(&variants, upstream_port)?
+        footprint::measure(&variants, upstream_port, rounds)?
     );
 
     if instructions::can_be_counted()? {
@@ -86,13 +85,12 @@ What it takes to run at all: medians of {} Envoys each. A VM is one worker's.
         let counted = instructions::measure(&config, &variants, rounds, requests)?;
         println!(
             "{measured}
-Instructions of Envoy in thousands per request, counted by valgrind: median and quartiles of {rounds} rounds
-of {requests} requests.
+Instructions of Envoy per request, counted by valgrind: median and quartiles over {rounds} rounds of {requests}.
 
 {counted}
 "
         );
-        chart::draw("thousand instructions", &counted)?;
+        chart::draw("thousands of instructions", &counted)?;
     } else {
         println!("No instructions: install valgrind to have them counted (Debian: valgrind).\n");
         chart::draw("microseconds of CPU time", &speed)?;

@@ -16,7 +16,7 @@ const WIDTH: u32 = 880;
 const TOP: i32 = 84;
 const ROW: i32 = 56;
 /// Where the bars begin, and where the longest ends.
-const BARS: std::ops::Range<i32> = 240..790;
+const BARS: std::ops::Range<i32> = 260..780;
 
 /// The colour of the bars of each of the first two sections.
 const COLOURS: [RGBColor; 2] = [RGBColor(9, 105, 218), RGBColor(219, 109, 40)];
@@ -43,12 +43,12 @@ pub fn draw(unit: &str, costs: &Costs) -> Result<()> {
     (|| {
         area.fill(&WHITE)?;
         let title = format!("What each adds to a request, in {unit}");
-        text(&area, &title, (20, 28), 20, HPos::Left)?;
+        text(&area, &title, (20, 28), 26, HPos::Left)?;
         for (number, (section, colour)) in sections.iter().enumerate() {
             let x = BARS.start + 240 * number as i32;
             let square = Rectangle::new([(x, 50), (x + 14, 64)], colour.filled());
             area.draw(&square)?;
-            text(&area, section.title, (x + 22, 57), 15, HPos::Left)?;
+            text(&area, section.title, (x + 22, 57), 19, HPos::Left)?;
         }
         let bars = area.apply_coord_spec(Cartesian2d::<RangedCoordf64, RangedCoordf64>::new(
             0.0..longest,
@@ -62,10 +62,10 @@ pub fn draw(unit: &str, costs: &Costs) -> Result<()> {
                 let corners = [(0.0, top), (value.max(0.0), top + 0.34)];
                 bars.draw(&Rectangle::new(corners, colour.filled()))?;
                 let (x, y) = bars.map_coordinate(&(value.max(0.0), top + 0.17));
-                text(&area, &row.on_top.middle(), (x + 8, y), 14, HPos::Left)?;
+                text(&area, &row.on_top.middle(), (x + 8, y), 18, HPos::Left)?;
                 if number == 0 {
                     let (x, y) = bars.map_coordinate(&(0.0, place as f64 + 0.48));
-                    text(&area, row.name, (x - 12, y), 15, HPos::Right)?;
+                    text(&area, row.name, (x - 12, y), 19, HPos::Right)?;
                 }
             }
         }

@@ -11,8 +11,8 @@ use super::table;
 use super::variants::{self, DEFAULT, NO_FILTER, Variant};
 use crate::envoy::Process;
 
-/// How many of each kind are started.
-pub const ENVOYS: u32 = 5;
+/// More of a kind need not be started.
+pub const MOST_ROUNDS: u32 = 5;
 
 const MANY_WORKERS: u32 = 9;
 
@@ -37,11 +37,11 @@ impl Measured {
 ///
 /// # Errors
 /// One does not start, or the system does not tell its memory.
-pub fn measure(variants: &[Variant], upstream: u16) -> Result<String> {
+pub fn measure(variants: &[Variant], upstream: u16, rounds: u32) -> Result<String> {
     let names = [NO_FILTER, DEFAULT];
     let [without, with] = names.map(|name| (name, Measured::default()));
     let mut all = [without, with];
-    for _ in 0..ENVOYS {
+    for _ in 0..rounds {
         for (name, measured) in &mut all {
             let variant = variants::named(variants, name)?;
             let config = variants::bootstrap([variant], upstream);
@@ -81,15 +81,12 @@ pub fn measure(variants: &[Variant], upstream: u16) -> Result<String> {
         &format!("resident memory with {MANY_WORKERS} workers, MB"),
         &|measured| measured.megabytes_with_many_workers.median(),
     );
-    row(
-        "each further worker, MB; on top: the VM",
-        &Measured::megabytes_per_worker,
-    );
+    row("each further worker, MB", &Measured::megabytes_per_worker);
     let linear = match with.linear_kilobytes.median() {
         kilobytes if kilobytes.is_nan() => "unknown".into(),
         kilobytes => format!("{:.1}", kilobytes / 1024.0),
     };
-    table.add_row(["of that the module's own memory, MB", "", "", &linear]);
+    table.add_row(["linear memory of a VM, MB", "", "", &linear]);
     Ok(table.trim_fmt())
 }
 

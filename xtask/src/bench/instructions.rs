@@ -18,9 +18,9 @@ use super::variants::{self, DEFAULT, NO_FILTER, Variant};
 use crate::envoy::{self, Output, Process};
 use crate::{last_line, output};
 
-/// Counted, Envoy is some fifty times slower, and few requests are enough.
+/// Counted, Envoy is some thirty times slower, and few requests are enough.
 pub const MOST_ROUNDS: u32 = 5;
-pub const MOST_REQUESTS: u32 = 300;
+pub const MOST_REQUESTS: u32 = 200;
 
 const VALGRIND: &str = "valgrind";
 
@@ -59,6 +59,7 @@ pub fn measure(config: &Value, variants: &[Variant], rounds: u32, requests: u32)
         sections.push(counted.take_turns(two, workload, rounds, requests)?);
     }
     Ok(Costs {
+        unit: "thousands",
         others: &[],
         sections,
     })

@@ -51,6 +51,7 @@ pub fn measure(envoy: &Process, variants: &[Variant], extent: &Extent) -> Result
         })
     });
     Ok(Costs {
+        unit: "CPU µs",
         others: &["requests/s", "p50 µs", "p99 µs"],
         sections: sections.collect::<Result<_>>()?,
     })

@@ -23,6 +23,8 @@ pub struct Row {
 }
 
 pub struct Costs {
+    /// What is counted: the title of the first column of numbers.
+    pub unit: &'static str,
     /// The titles of the further columns.
     pub others: &'static [&'static str],
     pub sections: Vec<Section>,
@@ -30,7 +32,7 @@ pub struct Costs {
 
 impl Display for Costs {
     fn fmt(&self, formatter: &mut Formatter) -> fmt::Result {
-        let columns = ["", "cost", "quartiles", "on top", "quartiles"];
+        let columns = ["", self.unit, "quartiles", "on top", "quartiles"];
         let mut table = plain(columns.iter().chain(self.others));
         for (number, section) in self.sections.iter().enumerate() {
             if number > 0 {
@@ -60,6 +62,9 @@ pub fn plain<'a>(titles: impl IntoIterator<Item = &'a &'a str>) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(titles);
+    if let Some(names) = table.column_mut(0) {
+        names.set_padding((0, 1));
+    }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }

@@ -98,30 +98,7 @@ pub fn all(textbook: &Path) -> Vec<Variant> {
     ]
 }
 
-const LUA: &str = r#"
-local header = "x-request-id"
-
-local function new_id()
-  local template = "xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx"
-  return (template:gsub("[xy]", function(digit)
-    return string.format("%x", digit == "x" and math.random(0, 15) or math.random(8, 11))
-  end))
-end
-
-function envoy_on_request(handle)
-  local id = handle:headers():get(header)
-  if id == nil then
-    id = new_id()
-    handle:headers():add(header, id)
-  end
-  handle:streamInfo():dynamicMetadata():set("request_id", "id", id)
-end
-
-function envoy_on_response(handle)
-  local id = handle:streamInfo():dynamicMetadata():get("request_id")["id"]
-  handle:headers():replace(header, id)
-end
-"#;
+const LUA: &str = include_str!("../../../tests/textbook/filter.lua");
 
 /// A module as a filter; all filters of a module share its VM.
 fn wasm(name: &str, module: &Path, configuration: &str) -> Value {
