@@ -22,7 +22,7 @@ const OTHERS: [&str; 3] = [
 #[test]
 fn the_bench_measures_all_that_it_names() {
     let mut bench = Command::new("make");
-    bench.args(["bench", "ROUNDS=1", "REQUESTS=100"]);
+    bench.args(["bench", "ROUNDS=2", "REQUESTS=100"]);
     let output = run_for(600, &mut bench, "nghttp2-client valgrind");
     let printed = String::from_utf8(output.stdout).expect("text");
 
