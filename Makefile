@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run run-docker test test-tools test-matrix fuzz mutants coverage build image check-config schema lint deny
+.PHONY: help run run-docker test test-tools test-matrix fuzz mutants coverage build image bench check-config schema lint deny
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -15,7 +15,7 @@ run-docker: cargo docker ## Run the same in Envoy's official image (PORT=… ADM
 test: cargo ## Run all tests, with a real Envoy (ENVOY=/path/to/envoy)
 	cargo test --locked --workspace
 
-test-tools: cargo ## Run the tests that need chromium, docker-registry, kubectl, Node.js, prometheus and skopeo
+test-tools: cargo ## Run the tests that need chromium, docker-registry, h2load, kubectl, Node.js, prometheus, skopeo and valgrind
 	cargo test --locked --test tools
 
 test-matrix: cargo ## Run the tests with each Envoy of envoy/versions.env
@@ -52,6 +52,9 @@ build: cargo ## Build target/request-id-filter.wasm and print its size and sha25
 image: cargo ## Make an OCI image of the module, under target/, and print its digest (SOURCE=URL of the sources)
 	@cargo xtask image
 
+bench: cargo ## Measure what the filter costs, with Debian's nghttp2-client and valgrind (ROUNDS=15 REQUESTS=2000)
+	@cargo run --quiet --locked --package xtask --features bench -- bench
+
 check-config: cargo ## Check a configuration before it is deployed: FILE=… (bare JSON or a manifest)
 	@test -n "$(FILE)" || { echo "error: which file? make check-config FILE=…" >&2; exit 1; }
 	@cargo run --quiet --locked --package xtask -- check-config "$(FILE)"
@@ -63,8 +66,9 @@ lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --package xtask --features bench --all-targets -- -D warnings
 	cargo clippy --locked --test tools -- -D warnings
-	cargo clippy --locked --lib --target wasm32-wasip1 -- -D warnings
+	cargo clippy --locked --package request-id-filter --package textbook --lib --target wasm32-wasip1 -- -D warnings
 
 deny: cargo ## Check licences and sources of the dependencies, and that the module has none twice
 	@command -v cargo-deny >/dev/null || { echo "error: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }

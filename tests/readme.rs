@@ -152,6 +152,8 @@ fn commands_print_what_the_readme_shows() {
             "make test" => {}
             // tests/compose.rs does what it does, without Docker.
             "make run-docker" => {}
+            // It takes minutes and other tools. `tests/tools/bench.rs` runs it, and compares.
+            "make bench" => {}
             _ => {
                 let output = command("bash")
                     .args(["-c", &with_ports(line)])
@@ -353,6 +355,54 @@ fn what_is_deployed_is_a_base_with_the_users_image() {
             base.path
         );
     }
+}
+
+/// Of the same run: what the picture has at its bars is in the table of instructions.
+#[test]
+fn the_picture_of_the_costs_shows_the_table() {
+    let table = README
+        .split_once("\nInstructions of Envoy")
+        .and_then(|(_, rest)| rest.split_once("```"))
+        .expect("a table of instructions")
+        .0;
+    // The name, the cost and its quartiles, what is on top and its quartiles.
+    let on_top = |line: &'static str| {
+        let cells: Vec<_> = line
+            .strip_prefix("  ")?
+            .split("  ")
+            .map(str::trim)
+            .filter(|cell| !cell.is_empty())
+            .collect();
+        match cells[..] {
+            [name, _, _, on_top, _] => Some([name, on_top]),
+            _ => None,
+        }
+    };
+    let sections = table
+        .split("\n\n")
+        .filter(|section| section.contains("no filter"));
+    let expected: Vec<_> = sections
+        .take(2)
+        .flat_map(|section| section.lines().filter_map(on_top))
+        .collect();
+    assert_eq!(expected.len(), 12, "{table}");
+
+    let picture = fs::read_to_string(root().join("envoy/cost.svg")).expect("the picture");
+    let picture = roxmltree::Document::parse(&picture).expect("XML");
+    let texts: Vec<_> = picture
+        .descendants()
+        .filter(|node| node.has_tag_name("text"))
+        .map(|node| node.text().expect("a text").trim())
+        .collect();
+    for name_and_number in &expected {
+        for text in name_and_number {
+            assert!(texts.contains(text), "{text} is not in {texts:?}");
+        }
+    }
+    let numbers = texts.iter().filter(|text| text.parse::<f64>().is_ok());
+    let shown: Vec<_> = numbers.collect();
+    let expected: Vec<_> = expected.iter().map(|[_, number]| number).collect();
+    assert_eq!(shown, expected);
 }
 
 /// The table of keys says what the schema says.

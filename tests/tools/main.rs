@@ -1,9 +1,10 @@
 //! Tests with tools that a machine with Rust and Python may lack: Debian's chromium, docker-registry,
-//! kubernetes-client, prometheus and skopeo, and Node.js with npm.
+//! kubernetes-client, nghttp2-client, prometheus, skopeo and valgrind, and Node.js with npm.
 
 #[allow(dead_code)] // Here all bases are looked at.
 #[path = "../bases/mod.rs"]
 mod bases;
+mod bench;
 #[allow(dead_code)]
 #[path = "../envoy/client.rs"]
 mod client;
@@ -22,7 +23,12 @@ use xtask::{module, root};
 
 /// Runs a tool of a Debian package, which has to succeed.
 fn run(command: &mut Command, package: &str) -> Output {
-    let output = try_run(command, package);
+    run_for(180, command, package)
+}
+
+/// The same, and it may take so many seconds.
+fn run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
+    let output = try_run_for(seconds, command, package);
     assert!(
         output.status.success(),
         "{} fails:\n{}\n{}",
@@ -35,10 +41,14 @@ fn run(command: &mut Command, package: &str) -> Output {
 
 /// Runs a tool of a Debian package.
 fn try_run(command: &mut Command, package: &str) -> Output {
+    try_run_for(180, command, package)
+}
+
+fn try_run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut bounded = Command::new("timeout"); // of coreutils: browser and registry may hang
     bounded
-        .arg("180")
+        .arg(seconds.to_string())
         .arg(&program)
         .args(command.get_args())
         .current_dir(root());

@@ -169,12 +169,25 @@ impl Process {
     /// # Errors
     /// Envoy cannot be started, or ends or hangs before it serves: with all that it printed.
     pub fn start(config: &Value, output: &Output, arguments: &[&str]) -> Result<Self> {
-        let binary = binary()?;
+        Self::start_as(Command::new(binary()?), START, config, output, arguments)
+    }
+
+    /// The same by a command that runs Envoy with the arguments that follow, and that may take so
+    /// long to start it.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn start_as(
+        mut command: Command,
+        patience: Duration,
+        config: &Value,
+        output: &Output,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let config_file = folder.path().join("envoy.json");
         let admin_file = folder.path().join("admin");
         fs::write(&config_file, serde_json::to_vec_pretty(config)?)?;
-        let mut command = Command::new(&binary);
         command
             .current_dir(root())
             .arg("--config-path")
@@ -189,7 +202,7 @@ impl Process {
         }
         let child = command
             .spawn()
-            .with_context(|| format!("{} cannot be run", binary.display()))?;
+            .with_context(|| format!("{} cannot be run", command.get_program().display()))?;
         let mut process = Self {
             child,
             admin: String::new(),
@@ -210,13 +223,19 @@ impl Process {
                 );
             }
             ensure!(
-                started.elapsed() < START,
+                started.elapsed() < patience,
                 "Envoy is not ready\n{}",
                 process.log()
             );
             thread::sleep(Duration::from_millis(20));
         }
         Ok(process)
+    }
+
+    /// The number of the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn collect(&self, stream: impl std::io::Read + Send + 'static) {

@@ -1,6 +1,8 @@
 //! What the commands of the Makefile and the tests both need: the built module, an Envoy, and the
 //! two of them running.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod check;
 pub mod envoy;
 pub mod image;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+#[cfg(feature = "bench")]
+use xtask::bench;
 use xtask::{check, image, module, release, run};
 
 #[derive(Parser)]
@@ -11,6 +13,9 @@ use xtask::{check, image, module, release, run};
 enum Task {
     /// Build the module and print its size and its sha256
     Build,
+    /// Measure what the filter costs, and draw it
+    #[cfg(feature = "bench")]
+    Bench(bench::Extent),
     /// Make an OCI image of the module and print its digest
     Image(image::Source),
     /// Run the filter in Envoy in front of a demo upstream
@@ -32,6 +37,8 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Build => module::build().and_then(|module| module::describe(&module)),
+        #[cfg(feature = "bench")]
+        Task::Bench(extent) => bench::bench(&extent),
         Task::Image(source) => image::make(&source),
         Task::Run(ports) => run::run(&ports),
         Task::CheckConfig { file } => check::check(&file),

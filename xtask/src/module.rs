@@ -22,27 +22,15 @@ pub const PATH: &str = "target/request-id-filter.wasm";
 /// # Errors
 /// No Rust, no way to add the target, or code that does not compile.
 pub fn build() -> Result<PathBuf> {
-    add_target()?;
     // The crate type is passed here because naming it in Cargo.toml beside "rlib" turns LTO off.
-    let status = Command::new("cargo")
-        .args(["rustc", "--locked", "--release", "--lib"])
-        .args([
-            "--package",
-            "request-id-filter",
-            "--target",
-            WASM,
-            "--crate-type",
-            "cdylib",
-        ])
-        .arg("--target-dir")
-        .arg(target())
-        // The flags that a machine has for its own programs, in RUSTFLAGS or a configuration of cargo,
-        // have no place in the module.
-        .env("CARGO_ENCODED_RUSTFLAGS", flags()?.join("\x1f"))
-        .current_dir(root())
-        .status()
-        .with_context(|| format!("cargo cannot be run: {NO_RUST}"))?;
-    ensure!(status.success(), "the module does not build");
+    cargo(&[
+        "rustc",
+        "--package",
+        "request-id-filter",
+        "--lib",
+        "--crate-type",
+        "cdylib",
+    ])?;
     let built = target().join(WASM).join("release/request_id_filter.wasm");
     let built = fs::read(&built).with_context(|| built.display().to_string())?;
     let module = root().join(PATH);
@@ -55,14 +43,49 @@ pub fn build() -> Result<PathBuf> {
     Ok(module)
 }
 
+/// Builds the filter of `tests/textbook` in the same way, but as cargo leaves it.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_textbook() -> Result<PathBuf> {
+    cargo(&["build", "--package", "textbook"])?;
+    Ok(target().join(WASM).join("release/textbook.wasm"))
+}
+
+/// Runs a command of cargo for the module's target, which is added first if it is missing.
+fn cargo(arguments: &[&str]) -> Result<()> {
+    add_target()?;
+    let status = Command::new("cargo")
+        .args(arguments)
+        .args(["--locked", "--release", "--target", WASM, "--target-dir"])
+        .arg(target())
+        // The flags that a machine has for its own programs, in RUSTFLAGS or a configuration of cargo,
+        // have no place in the module.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags()?.join("\x1f"))
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("cargo cannot be run: {NO_RUST}"))?;
+    ensure!(status.success(), "the module does not build");
+    Ok(())
+}
+
 /// Prints what identifies a built module.
 ///
 /// # Errors
 /// It cannot be read.
 pub fn describe(module: &Path) -> Result<()> {
-    let bytes = fs::read(module)?;
-    println!("{PATH}: {} bytes, sha256 {}", bytes.len(), sha256(&bytes));
+    println!("{}", description(module)?);
     Ok(())
+}
+
+/// What identifies a built module, in one line.
+///
+/// # Errors
+/// It cannot be read.
+pub fn description(module: &Path) -> Result<String> {
+    let bytes = fs::read(module)?;
+    let size = bytes.len();
+    Ok(format!("{PATH}: {size} bytes, sha256 {}", sha256(&bytes)))
 }
 
 /// The flags of the compiler. Panics name the files that they come from: with these not by folders of

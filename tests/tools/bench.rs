@@ -1,0 +1,159 @@
+//! `make bench`, as short as it can be: whether it measures all that it names. What it measures differs
+//! from machine to machine; that a filter in Wasm costs instructions does not.
+
+use std::fs;
+use std::process::Command;
+
+use xtask::{module, root};
+
+use crate::run_for;
+
+const FILTERS: [&str; 3] = [
+    "this filter, AWS off",
+    "this filter, AWS in requests",
+    "this filter, default",
+];
+const OTHERS: [&str; 3] = [
+    "Envoy's own request id",
+    "textbook filter, Rust SDK",
+    "textbook filter, Lua",
+];
+
+#[test]
+fn the_bench_measures_all_that_it_names() {
+    let mut bench = Command::new("make");
+    bench.args(["bench", "ROUNDS=2", "REQUESTS=100"]);
+    let output = run_for(600, &mut bench, "nghttp2-client valgrind");
+    let printed = String::from_utf8(output.stdout).expect("text");
+
+    let heading = module::description(&root().join(module::PATH)).expect("the module");
+    let tables: Vec<_> = printed.split(&heading).skip(1).collect();
+    let [speed, footprint, instructions] = tables[..] else {
+        panic!("three tables are headed by {heading}:\n{printed}");
+    };
+
+    let sections = rows(speed);
+    assert_eq!(sections.len(), 2, "{speed}");
+    for rows in sections {
+        assert_eq!(rows.len(), 1 + OTHERS.len() + FILTERS.len(), "{speed}");
+        for (name, numbers) in &rows {
+            let [cpu, low, high, .., per_second, p50, p99] = numbers[..] else {
+                panic!("{name}: {numbers:?}");
+            };
+            assert!(
+                0.0 < low && low <= cpu && cpu <= high,
+                "{name}: {numbers:?}"
+            );
+            assert!(per_second > 0.0, "{name}: {numbers:?}");
+            assert!(0.0 < p50 && p50 <= p99, "{name}: {numbers:?}");
+        }
+    }
+
+    for title in [
+        "from start to ready, ms",
+        "resident memory with 1 worker, MB",
+        "resident memory with 9 workers, MB",
+    ] {
+        let numbers = numbers_of(footprint, title);
+        let [without, with, more] = numbers[..] else {
+            panic!("{title}: {numbers:?}");
+        };
+        assert!(without > 0.0 && with > without && more > 0.0, "{numbers:?}");
+    }
+    let workers = numbers_of(footprint, "each further worker, MB");
+    assert!(workers.len() == 3 && workers[1] > 0.0, "{workers:?}");
+    let linear = numbers_of(footprint, "linear memory of a VM, MB");
+    assert!(linear.len() == 1 && linear[0] > 0.1, "{linear:?}");
+
+    let sections = rows(instructions);
+    assert_eq!(sections.len(), 4, "{instructions}");
+    for (rows, is_large) in sections.iter().zip([false, false, true, true]) {
+        let cost = |name: &str| {
+            let found = rows.iter().find(|(known, _)| *known == name);
+            found
+                .unwrap_or_else(|| panic!("no {name}:\n{instructions}"))
+                .1[0]
+        };
+        let without = cost("no filter");
+        assert!(without > 10.0, "{instructions}");
+        let measured = if is_large {
+            &FILTERS[2..]
+        } else {
+            &FILTERS[..]
+        };
+        for name in measured {
+            assert!(cost(name) > without + 5.0, "{name}:\n{instructions}");
+        }
+        if !is_large {
+            for name in OTHERS {
+                assert!(cost(name) > 10.0, "{name}:\n{instructions}");
+            }
+        }
+    }
+
+    let picture = fs::read_to_string(root().join("target/cost.svg")).expect("a picture");
+    let picture = roxmltree::Document::parse(&picture).expect("XML");
+    let texts: Vec<_> = picture
+        .descendants()
+        .filter(|node| node.has_tag_name("text"))
+        .map(|node| node.text().expect("a text").trim())
+        .collect();
+    for name in FILTERS.iter().chain(&OTHERS) {
+        assert!(texts.contains(name), "{name}: {texts:?}");
+    }
+
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let shown = readme
+        .split_once("$ make bench\n")
+        .and_then(|(_, rest)| rest.split_once("```"));
+    let (shown, _) = shown.expect("the output of make bench in the README");
+    assert_eq!(
+        without_numbers(shown),
+        without_numbers(&printed),
+        "the README shows another table: replace it by what `make bench` prints"
+    );
+}
+
+/// The rows of each section of a table, which has blanks before the name, and their numbers.
+fn rows(table: &str) -> Vec<Vec<(&str, Vec<f64>)>> {
+    let mut sections = Vec::new();
+    let mut section = Vec::new();
+    for line in table.lines().chain([""]) {
+        if let Some(row) = line.strip_prefix("  ")
+            && let Some((name, rest)) = row.split_once("  ")
+            && !name.is_empty()
+        {
+            section.push((name, numbers(rest)));
+        } else if !section.is_empty() {
+            sections.push(std::mem::take(&mut section));
+        }
+    }
+    sections
+}
+
+fn numbers_of(table: &str, title: &str) -> Vec<f64> {
+    let row = table.lines().find_map(|line| line.strip_prefix(title));
+    numbers(row.unwrap_or_else(|| panic!("no {title}:\n{table}")))
+}
+
+fn numbers(text: &str) -> Vec<f64> {
+    text.split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect()
+}
+
+/// The lines with one sign for each number, and without the name of the machine.
+fn without_numbers(text: &str) -> Vec<String> {
+    let line = |line: &str| {
+        let word = |word| match str::contains(word, |c: char| c.is_ascii_digit()) {
+            true => "#",
+            false => word,
+        };
+        let words: Vec<_> = line.split_whitespace().map(word).collect();
+        match words[..] {
+            ["on", "#", "x", ..] => "on #".into(),
+            _ => words.join(" "),
+        }
+    };
+    text.lines().map(line).collect()
+}
