@@ -296,12 +296,6 @@ impl Process {
             .with_context(|| format!("no listener {listener} in {listeners}"))
     }
 
-    /// The id of the process.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Everything that Envoy has printed, if it is kept.
     #[must_use]
     pub fn log(&self) -> String {
