@@ -16,6 +16,7 @@ mod replies;
 mod stage;
 mod table;
 mod tracing;
+mod trap;
 mod updates;
 mod upstream;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         counters::TESTS,
         hops::TESTS,
         istio::TESTS,
+        trap::TESTS,
     ];
     let traced: [(_, _, fn(&Stage)); 2] = [
         (
