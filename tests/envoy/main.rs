@@ -13,6 +13,7 @@ mod log;
 mod peers;
 mod protocols;
 mod replies;
+mod soak;
 mod stage;
 mod table;
 mod tracing;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         hops::TESTS,
         istio::TESTS,
         trap::TESTS,
+        soak::TESTS,
     ];
     let traced: [(_, _, fn(&Stage)); 2] = [
         (
