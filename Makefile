@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-tools build image check-config schema lint
+.PHONY: help run test test-tools soak build image check-config schema lint
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -13,6 +13,10 @@ test: cargo ## Run all tests, with a real Envoy (ENVOY=/path/to/envoy)
 
 test-tools: cargo ## Run the tests that need Debian's chromium, docker-registry, kubernetes-client, npm, prometheus and skopeo
 	cargo test --locked --test tools
+
+soak: SOAK ?= 1000000
+soak: cargo ## Send a million requests of all kinds, with and without the filter (SOAK=number)
+	SOAK=$(SOAK) cargo test --locked --test envoy -- soak:
 
 build: cargo ## Build target/request-id-filter.wasm and print its size and sha256
 	@cargo xtask build

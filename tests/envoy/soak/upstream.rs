@@ -70,7 +70,9 @@ async fn serve(mut stream: TcpStream, arrivals: Arc<Arrivals>) -> Option<()> {
             )
         };
         let (answer, goes_on) = match path {
-            "/retry" if head.attempt == 1 && number % 2 == 0 => (answer("500 No", 0, ""), true),
+            "/retry" if head.attempt == 1 && number.is_multiple_of(2) => {
+                (answer("500 No", 0, ""), true)
+            }
             "/retry" if head.attempt == 1 => return reset(stream),
             "/reset-before-headers" => return reset(stream),
             "/reset-after-headers" => (answer("200 OK", 100, ""), false),
