@@ -34,11 +34,11 @@ pub const TESTS: &[Test] = &[(
     soak,
 )];
 
-/// How many requests are sent: SOAK, which `make soak` sets, or some thousands. Of fewer than a
+/// How many requests are sent: SOAK, which `make soak` sets, or ten thousand. Of fewer than a
 /// thousand not every kind is among them.
 fn requests() -> u64 {
     let Ok(number) = env::var("SOAK") else {
-        return 20_000;
+        return 10_000;
     };
     match number.parse() {
         Ok(requests @ 1000..) => requests,
