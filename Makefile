@@ -1,6 +1,6 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run run-docker test test-tools test-matrix fuzz mutants coverage build image bench check-config schema lint deny
+.PHONY: help run run-docker test test-tools test-matrix soak fuzz mutants coverage build image bench check-config schema lint deny
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -25,6 +25,10 @@ test-matrix: cargo ## Run the tests with each Envoy of envoy/versions.env
 		ENVOY_VERSION=$$version cargo test --quiet --locked --test envoy -- --quiet || failed="$$failed $$version"; \
 	done; \
 	test -z "$$failed" || { echo "error: tests fail with Envoy$$failed" >&2; exit 1; }
+
+soak: SOAK ?= 1000000
+soak: cargo ## Send a million requests of all kinds, with and without the filter (SOAK=number)
+	SOAK=$(SOAK) cargo test --locked --test envoy -- soak:
 
 # The tests of the rules: they need no Envoy.
 RULES = --lib --test core --test config --test differential --test properties

@@ -55,6 +55,11 @@ pub fn plugin(root: u32) -> Option<Rc<Plugin>> {
     })
 }
 
+/// How many streams are open in this VM, of whatever plugin.
+pub fn open_streams() -> usize {
+    STREAMS.with_borrow(Streams::len)
+}
+
 // The SDK's callbacks. They find contexts that they made themselves, or panic.
 unsafe extern "C" {
     safe fn proxy_on_context_create(context: u32, root: u32);

@@ -1,8 +1,9 @@
 //! Life of the plugin: start, configuration, and what it does from time to time.
 
+use core::arch::wasm32::memory_size;
 use std::rc::Rc;
 
-use log::{error, info, warn};
+use log::{debug, error, info, warn};
 use proxy_wasm::traits::{Context, RootContext};
 use proxy_wasm::types::LogLevel;
 
@@ -83,6 +84,11 @@ impl RootContext for Root {
         if let Some(plugin) = exports::plugin(self.context) {
             plugin.metrics.flush();
         }
+        debug!(
+            "{} streams open, {} KiB of memory",
+            exports::open_streams(),
+            memory_size::<0>().saturating_mul(64)
+        );
     }
 }
 

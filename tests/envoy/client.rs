@@ -102,6 +102,12 @@ impl Connection {
         }
     }
 
+    /// What else comes until the connection ends.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.fill() > 0 {}
+        std::mem::take(&mut self.received)
+    }
+
     fn head(&mut self) -> Option<(u16, Headers)> {
         let mut lines = [httparse::EMPTY_HEADER; 64];
         let mut head = httparse::Response::new(&mut lines);

@@ -22,9 +22,11 @@ mod protocols;
 #[path = "../reference/mod.rs"]
 mod reference;
 mod replies;
+mod soak;
 mod stage;
 mod table;
 mod tracing;
+mod trap;
 mod updates;
 mod upstream;
 
@@ -51,6 +53,8 @@ fn main() -> ExitCode {
         istio::TESTS,
         memory::TESTS,
         hostile::TESTS,
+        trap::TESTS,
+        soak::TESTS,
     ];
     let traced: [(_, _, fn(&Stage)); 2] = [
         (

@@ -213,7 +213,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
     });
 }
 
-struct StopOnDrop<'a>(&'a AtomicBool);
+pub struct StopOnDrop<'a>(pub &'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
@@ -254,24 +254,32 @@ fn listener_discovery(_: &Stage) {
     update_under_load(&mut discovery, "listener_manager.lds.update_rejected");
 }
 
+/// Has a listener read its filter from the file in this folder, and returns the filter's resource.
+pub fn take_filter(listener: &mut Value, folder: &Path) -> Value {
+    let filter = at(listener, FILTER).take();
+    *at(listener, FILTER) = json!({
+        "name": filter["name"],
+        "config_discovery": {
+            "config_source": {"path_config_source": {"path": file(folder)}, "resource_api_version": "V3"},
+            "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
+        },
+    });
+    json!({
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        "name": filter["name"],
+        "typed_config": filter["typed_config"],
+    })
+}
+
+/// Where in such a resource the configuration stands.
+pub const CONFIGURATION: &str = "/typed_config/config/configuration";
+
 fn extension_discovery(_: &Stage) {
     let upstream = Upstream::start();
     let (mut config, mut listener, port) = static_and_listener(upstream.port);
     let folder = tempfile::tempdir().expect("a folder");
-    let filter = at(&mut listener, FILTER).take();
-    let resource = json!({
-        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
-        "name": filter["name"],
-        "typed_config": filter["typed_config"],
-    });
+    let resource = take_filter(&mut listener, folder.path());
     publish(folder.path(), slice::from_ref(&resource));
-    *at(&mut listener, FILTER) = json!({
-        "name": filter["name"],
-        "config_discovery": {
-            "config_source": {"path_config_source": {"path": file(folder.path())}, "resource_api_version": "V3"},
-            "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
-        },
-    });
     listeners(&mut config).push(listener);
     let envoy = Process::start(&config, &Output::Kept, &ARGUMENTS).expect("an Envoy");
     let mut discovery = Discovery {
@@ -280,7 +288,7 @@ fn extension_discovery(_: &Stage) {
         port,
         folder,
         resource,
-        configuration: "/typed_config/config/configuration".into(),
+        configuration: CONFIGURATION.into(),
     };
     update_under_load(&mut discovery, "request-id.update_rejected");
 }

@@ -16,6 +16,8 @@ pub enum Reply {
     Bytes(Vec<u8>),
     /// Answers so after a while.
     Later(Duration, Vec<u8>),
+    /// Answers with the first bytes at once, and with the others after a while.
+    InTwo(Vec<u8>, Duration, Vec<u8>),
     /// Closes the connection without an answer.
     Close,
     /// Never answers.
@@ -129,9 +131,19 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                 .unwrap_or_else(|| Reply::ok(&[]))
         };
         match reply {
+            // Envoy may have given up.
             Reply::Later(wait, bytes) => {
                 thread::sleep(wait);
-                stream.write_all(&bytes).expect("Envoy takes the response");
+                if stream.write_all(&bytes).is_err() {
+                    return;
+                }
+            }
+            Reply::InTwo(first, wait, rest) => {
+                stream.write_all(&first).expect("Envoy takes the response");
+                thread::sleep(wait);
+                if stream.write_all(&rest).is_err() {
+                    return;
+                }
             }
             Reply::Bytes(bytes) => stream.write_all(&bytes).expect("Envoy takes the response"),
             Reply::Close => return,

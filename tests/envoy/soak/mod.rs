@@ -1,0 +1,327 @@
+//! Very many requests of all kinds over two workers, while the configuration changes: with the filter
+//! they come out as without it, and nothing of them stays in it.
+
+mod lane;
+mod plan;
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::mem;
+use std::ops::Range;
+use std::path::Path;
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::runtime::{self, Runtime};
+use xtask::envoy::{Output, Process};
+
+use crate::counters::counters;
+use crate::stage::{
+    self, MANAGER, Stage, Test, at, eventually, listener_name, listeners, string_value,
+};
+use crate::updates::{CONFIGURATION, StopOnDrop, publish, take_filter};
+use lane::{Lane, Protocol, Tally};
+use plan::{Kind, Listener};
+use upstream::Arrivals;
+
+pub const TESTS: &[Test] = &[(
+    "soak: resets, timeouts, retries, updates and draining change nothing but ids",
+    soak,
+)];
+
+/// How many requests are sent: SOAK, which `make soak` sets, or ten thousand. Of fewer than a
+/// thousand not every kind is among them.
+fn requests() -> u64 {
+    let Ok(number) = env::var("SOAK") else {
+        return 10_000;
+    };
+    match number.parse() {
+        Ok(requests @ 1000..) => requests,
+        _ => panic!("SOAK={number}: not a number of requests; allowed: 1000 or more"),
+    }
+}
+
+/// How many lanes send to which listener, over HTTP/1.1 and over how many shared connections of HTTP/2.
+const LANES: [(Listener, usize, usize); 3] = [
+    (Listener::Main, 24, 2),
+    (Listener::Edge, 6, 1),
+    (Listener::Strict, 6, 1),
+];
+
+/// How many lanes share a connection of HTTP/2.
+const SHARED: usize = 6;
+
+/// What the configuration changes to, each second. The ids of each are told apart from all others.
+const CONFIGURATIONS: [&str; 4] = [
+    r#"{"log_origin": true}"#,
+    r#"{"generate": "uuid7"}"#,
+    r#"{"response": {"expose": true}}"#,
+    r#"{"generate": "hex32", "incoming": {"original": "x-original-request-id"}}"#,
+];
+
+const REJECT: &str = r#"{"incoming": {"on_invalid": "reject"}}"#;
+
+fn soak(_: &Stage) {
+    let requests = requests();
+    let without = run(requests, false);
+    let with = run(requests, true);
+    assert_eq!(with, without);
+    println!("with the filter as without: {with:?}");
+}
+
+/// How often requests of each kind came out in which way.
+type Outcomes = BTreeMap<(Kind, String), u64>;
+
+/// Sends so many requests to an Envoy with or without the filter. What is rejected with it is not
+/// among the outcomes.
+fn run(requests: u64, filtered: bool) -> Outcomes {
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let arrivals = Arc::<Arrivals>::default();
+    let upstream = runtime.block_on(upstream::start(Arc::clone(&arrivals)));
+    let folder = tempfile::tempdir().expect("a folder");
+    let (config, filter) = config(upstream, folder.path(), filtered);
+    let arguments = [
+        "--concurrency",
+        "2",
+        "--drain-time-s",
+        "2",
+        "--log-level",
+        "error",
+    ];
+    let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+    let mut lanes = lanes(&envoy, &arrivals, filtered);
+
+    let warm_up = requests / 10;
+    let stop = AtomicBool::new(false);
+    let mut tally = Tally::default();
+    let drained = thread::scope(|scope| {
+        let _stop = StopOnDrop(&stop);
+        if let Some(filter) = filter {
+            scope.spawn(|| update(filter, folder.path(), &stop));
+        }
+        let mut warm = None;
+        for numbers in [0..warm_up, warm_up..requests] {
+            let started = Instant::now();
+            lanes = send(&runtime, mem::take(&mut lanes), numbers.clone());
+            let filter = if filtered { "with" } else { "without" };
+            println!(
+                "requests {numbers:?} {filter} the filter: {:.0?}",
+                started.elapsed()
+            );
+            if filtered {
+                let memory = memory_at_rest(&envoy);
+                println!("memory of the VM of each thread: {memory:?}");
+                assert_eq!(
+                    &memory,
+                    warm.get_or_insert_with(|| memory.clone()),
+                    "memory grew from what it was after {warm_up} requests"
+                );
+            }
+        }
+        for lane in &mut lanes {
+            tally.add(mem::take(&mut lane.tally));
+        }
+        drain(&runtime, &envoy, lanes, requests)
+    });
+    let mut outcomes = mem::take(&mut tally.outcomes);
+    tally.add(drained);
+    for ((kind, outcome), count) in &tally.outcomes {
+        let fine = match kind {
+            Kind::Rejected if filtered => "400",
+            _ => "200",
+        };
+        assert_eq!(outcome, fine, "{count} of {kind:?} while Envoy drains");
+    }
+    assert!(!tally.outcomes.is_empty(), "no request while Envoy drains");
+    if filtered {
+        let rejected: Vec<_> = outcomes
+            .keys()
+            .filter(|(kind, _)| *kind == Kind::Rejected)
+            .collect();
+        assert_eq!(rejected, [&(Kind::Rejected, "400".to_owned())]);
+        check(&envoy, tally);
+    }
+    outcomes.retain(|(kind, _), _| *kind != Kind::Rejected);
+    outcomes
+}
+
+/// `envoy/envoy.yaml` as the other tests have it, but for what many requests at once need. The filter
+/// of the default configuration is read from a file.
+fn config(upstream: u16, folder: &Path, filtered: bool) -> (Value, Option<Value>) {
+    let mut config = stage::config(upstream, &["", REJECT]).expect("a configuration");
+    let mut filter = None;
+    for listener in listeners(&mut config) {
+        if listener["name"] == "demo" {
+            continue;
+        }
+        let manager = at(listener, MANAGER);
+        manager["access_log"] = json!([]);
+        // Else Envoy waits a second before it closes a connection whose response is cut.
+        manager["delayed_close_timeout"] = "0s".into();
+        at(manager, "/route_config/virtual_hosts/1")["include_request_attempt_count"] = true.into();
+        if !filtered {
+            let filters = at(manager, "/http_filters").as_array_mut();
+            filters.expect("a list").remove(0);
+        } else if listener["name"] == listener_name(0) {
+            let filter = filter.insert(take_filter(listener, folder));
+            publish(folder, slice::from_ref(filter));
+        }
+    }
+    let thresholds = [
+        "max_connections",
+        "max_pending_requests",
+        "max_requests",
+        "max_retries",
+    ];
+    let thresholds: Value = thresholds.into_iter().map(|name| (name, 10_000)).collect();
+    at(&mut config, "/static_resources/clusters/0")["circuit_breakers"] =
+        json!({"thresholds": [thresholds]});
+    config["node"] = json!({"id": "test", "cluster": "test"});
+    (config, filter)
+}
+
+fn lanes(envoy: &Process, arrivals: &Arc<Arrivals>, filtered: bool) -> Vec<Lane> {
+    let mut lanes = Vec::new();
+    for (listener, http1, http2) in LANES {
+        let port = match listener {
+            Listener::Edge => envoy.port("edge"),
+            Listener::Main => envoy.port(&listener_name(0)),
+            Listener::Strict => envoy.port(&listener_name(1)),
+        }
+        .expect("a port");
+        let http1 = (0..http1).map(|_| Protocol::Http1(None));
+        let http2 = (0..http2).flat_map(|_| {
+            let shared = Arc::default();
+            (0..SHARED).map(move |_| Protocol::Http2(Arc::clone(&shared)))
+        });
+        lanes.extend(http1.chain(http2).map(|protocol| Lane {
+            port,
+            listener,
+            protocol,
+            arrivals: Arc::clone(arrivals),
+            filtered,
+            tally: Tally::default(),
+        }));
+    }
+    lanes
+}
+
+/// Sends the requests of these numbers, and waits until all are over.
+fn send(runtime: &Runtime, lanes: Vec<Lane>, numbers: Range<u64>) -> Vec<Lane> {
+    let count = lanes.len();
+    runtime.block_on(async {
+        let running: Vec<_> = lanes
+            .into_iter()
+            .zip(numbers.start..)
+            .map(|(lane, first)| tokio::spawn(lane.run((first..numbers.end).step_by(count))))
+            .collect();
+        let mut lanes = Vec::new();
+        for lane in running {
+            lanes.push(lane.await.expect("a lane that is right"));
+        }
+        lanes
+    })
+}
+
+/// Has Envoy drain its listeners while requests come, from this number on, until none is taken.
+fn drain(runtime: &Runtime, envoy: &Process, lanes: Vec<Lane>, first: u64) -> Tally {
+    let count = lanes.len();
+    let running: Vec<_> = lanes
+        .into_iter()
+        .zip(first..)
+        .map(|(lane, first)| runtime.spawn(lane.run_until_refused((first..).step_by(count))))
+        .collect();
+    thread::sleep(Duration::from_millis(500));
+    envoy
+        .post("/drain_listeners?graceful")
+        .expect("Envoy drains");
+    let mut tally = Tally::default();
+    for lane in running {
+        let lane = runtime.block_on(lane).expect("a lane that is right");
+        tally.add(lane.tally);
+    }
+    tally
+}
+
+/// Gives the filter one configuration after the other.
+fn update(mut filter: Value, folder: &Path, stop: &AtomicBool) {
+    for configuration in CONFIGURATIONS.into_iter().cycle() {
+        *at(&mut filter, CONFIGURATION) = string_value(configuration);
+        publish(folder, slice::from_ref(&filter));
+        let published = Instant::now();
+        while published.elapsed() < Duration::from_secs(1) {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The linear memory of the VM of each thread (the main one and the two workers), once no stream is
+/// open any more.
+fn memory_at_rest(envoy: &Process) -> BTreeMap<String, String> {
+    envoy
+        .post("/logging?wasm=debug")
+        .expect("Envoy takes the level");
+    let mark = envoy.mark();
+    let mut memory = BTreeMap::new();
+    eventually(Duration::from_secs(20), || {
+        let mut said = BTreeMap::new();
+        for line in envoy.log().lines().skip(mark) {
+            if let Some((before, memory)) = line.split_once(" streams open, ") {
+                let thread = before.split("][").nth(1).expect("a thread");
+                let streams = before.rsplit(' ').next().expect("a number");
+                said.insert(thread.to_owned(), (streams.to_owned(), memory.to_owned()));
+            }
+        }
+        let at_rest = said.len() == 3 && said.values().all(|(streams, _)| streams == "0");
+        let now = format!("{said:?}");
+        memory = said
+            .into_iter()
+            .map(|(thread, (_, memory))| (thread, memory))
+            .collect();
+        (at_rest, now)
+    });
+    envoy
+        .post("/logging?wasm=error")
+        .expect("Envoy takes the level");
+    memory
+}
+
+/// The counters are exact, new ids distinct, the updates were made, and the filter never failed.
+fn check(envoy: &Process, mut tally: Tally) {
+    eventually(Duration::from_secs(10), || {
+        let mut counted = counters(envoy);
+        counted.retain(|_, count| *count > 0);
+        (
+            counted == tally.counters,
+            format!("{counted:?}, not {:?}", tally.counters),
+        )
+    });
+    let new_ids = tally.new_ids.len();
+    tally.new_ids.sort_unstable();
+    tally.new_ids.dedup();
+    assert_eq!(tally.new_ids.len(), new_ids, "new ids are not distinct");
+    let updates = envoy.get("/stats?filter=request-id.config_reload$");
+    let updates = updates.expect("stats");
+    let (_, updates) = updates.trim().split_once(": ").expect("a count");
+    let updates: usize = updates.parse().expect("a number");
+    assert!(updates >= CONFIGURATIONS.len(), "{updates} updates");
+    for line in envoy.log().lines() {
+        assert!(
+            !line.contains("[error]") && !line.contains("[critical]"),
+            "{line}"
+        );
+    }
+    println!("{new_ids} new ids, {updates} updates, {:?}", tally.counters);
+}

@@ -1,0 +1,186 @@
+//! Which requests are sent, and what the filter counts for each.
+
+/// Where a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// The default configuration, which changes all the time.
+    Main,
+    /// Trusts nobody.
+    Edge,
+    /// Rejects bad ids.
+    Strict,
+}
+
+/// What becomes of a request, the filter aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Answered,
+    WithBody,
+    DirectResponse,
+    UnknownCluster,
+    NoRoute,
+    /// The first attempt fails, the second does not.
+    Retried,
+    /// An internal redirect, after which the filter runs again.
+    Moved,
+    ResetBeforeHeaders,
+    ResetAfterHeaders,
+    ResetWithinBody,
+    TimedOut,
+    /// The client leaves with half of the headers sent.
+    LeftWithinHeaders,
+    /// The client leaves with part of the body sent.
+    LeftWithinBody,
+    /// The client leaves with everything sent and nothing answered.
+    LeftBeforeResponse,
+    /// A bad id where it is rejected.
+    Rejected,
+}
+
+/// How many of 200 requests are of each kind.
+const KINDS: [(Kind, u64); 14] = [
+    (Kind::Answered, 120),
+    (Kind::WithBody, 20),
+    (Kind::DirectResponse, 6),
+    (Kind::UnknownCluster, 6),
+    (Kind::NoRoute, 6),
+    (Kind::Retried, 8),
+    (Kind::Moved, 10),
+    (Kind::ResetBeforeHeaders, 4),
+    (Kind::ResetAfterHeaders, 4),
+    (Kind::ResetWithinBody, 4),
+    (Kind::TimedOut, 1),
+    (Kind::LeftWithinHeaders, 2),
+    (Kind::LeftWithinBody, 5),
+    (Kind::LeftBeforeResponse, 4),
+];
+
+/// The id that a request brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    Nothing,
+    Good,
+    Bad,
+    Aws,
+}
+
+pub struct Request {
+    pub number: u64,
+    pub listener: Listener,
+    pub kind: Kind,
+    pub given: Given,
+}
+
+impl Request {
+    /// The request of this number: the same in each run.
+    pub fn planned(number: u64, listener: Listener) -> Self {
+        let random = mixed(number);
+        let mut place = random % 200;
+        let kind = KINDS.into_iter().find(|(_, share)| {
+            let is_here = place < *share;
+            place = place.wrapping_sub(*share);
+            is_here
+        });
+        let (kind, _) = kind.expect("200 shares");
+        let given = match (random >> 32) % 8 {
+            0..4 => Given::Nothing,
+            4..6 => Given::Good,
+            6 => Given::Bad,
+            _ => Given::Aws,
+        };
+        let kind = match (listener, given) {
+            (Listener::Strict, Given::Bad) => Kind::Rejected,
+            _ => kind,
+        };
+        Self {
+            number,
+            listener,
+            kind,
+            given,
+        }
+    }
+
+    pub fn path(&self) -> String {
+        let path = match self.kind {
+            Kind::Answered | Kind::WithBody | Kind::NoRoute | Kind::Rejected => "/answered",
+            Kind::DirectResponse => "/direct",
+            Kind::UnknownCluster => "/unknown",
+            Kind::Retried => "/retry",
+            Kind::Moved => "/moved",
+            Kind::ResetBeforeHeaders => "/reset-before-headers",
+            Kind::ResetAfterHeaders => "/reset-after-headers",
+            Kind::ResetWithinBody => "/reset-within-body",
+            Kind::TimedOut => "/slow",
+            Kind::LeftWithinHeaders | Kind::LeftWithinBody | Kind::LeftBeforeResponse => "/left",
+        };
+        format!("{path}?{}", self.number)
+    }
+
+    pub fn host(&self) -> &'static str {
+        match self.kind {
+            Kind::NoRoute => "nowhere",
+            _ => "test",
+        }
+    }
+
+    /// The header with the id that it brings.
+    pub fn id_line(&self) -> Option<(&'static str, String)> {
+        match self.given {
+            Given::Nothing => None,
+            Given::Good => Some(("x-request-id", format!("good-{}", self.number))),
+            Given::Bad => Some(("x-request-id", format!("bad {}", self.number))),
+            Given::Aws => Some(("x-amzn-requestid", AWS.into())),
+        }
+    }
+
+    pub fn body(&self) -> &'static [u8] {
+        match self.kind {
+            Kind::WithBody | Kind::LeftWithinBody => &[b'x'; 4096],
+            _ => &[],
+        }
+    }
+
+    /// The counters that count it: one of an outcome for each time that the filter runs.
+    pub fn counters(&self) -> Vec<&'static str> {
+        let (first, again) = match (self.listener, self.given) {
+            (Listener::Edge, Given::Nothing | Given::Aws) => (
+                &["generated", "untrusted"][..],
+                &["replaced", "untrusted"][..],
+            ),
+            (Listener::Edge, Given::Good | Given::Bad) => (
+                &["replaced", "untrusted"][..],
+                &["replaced", "untrusted"][..],
+            ),
+            (_, Given::Nothing) => (&["generated"][..], &["kept"][..]),
+            (_, Given::Good) => (&["kept"][..], &["kept"][..]),
+            (_, Given::Aws) => (&["adopted"][..], &["kept"][..]),
+            (Listener::Main, Given::Bad) => (&["replaced", "invalid.bad_byte"][..], &["kept"][..]),
+            (Listener::Strict, Given::Bad) => (&["rejected", "invalid.bad_byte"][..], &[][..]),
+        };
+        match self.kind {
+            Kind::LeftWithinHeaders => Vec::new(),
+            Kind::Moved => [first, again].concat(),
+            _ => first.to_vec(),
+        }
+    }
+
+    /// The id that its response has, if that can be told before.
+    pub fn expected_id(&self) -> Option<String> {
+        match (self.listener, self.given) {
+            (Listener::Edge, _) | (_, Given::Nothing | Given::Bad) => None,
+            (_, Given::Good) => self.id_line().map(|(_, id)| id),
+            (_, Given::Aws) => Some(AWS.into()),
+        }
+    }
+}
+
+/// An RFC 9562 UUID, which is taken as it is.
+const AWS: &str = "0b1e1d7c-36a4-4d8f-9d0a-5e1c1b7f2a90";
+
+/// Numbers that count up, spread evenly (the finalizer of SplitMix64).
+fn mixed(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

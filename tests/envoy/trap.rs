@@ -1,0 +1,333 @@
+//! What becomes of requests if the filter ever traps. Nothing that comes makes it, so here is a
+//! module that does.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use walrus::ir::{BinaryOp, Binop, Const, LocalGet, Value as Constant};
+use xtask::envoy::{Output, Process};
+use xtask::module;
+
+use crate::client::{self, Connection, Response};
+use crate::counters::counters;
+use crate::stage::{self, PLUGIN, Stage, Test, at, eventually, get, is_new, listeners};
+use crate::upstream::{Reply, Upstream};
+
+pub const TESTS: &[Test] = &[
+    (
+        "trap: with FAIL_RELOAD, as shipped, the filter comes back",
+        reload,
+    ),
+    ("trap: with FAIL_OPEN requests go on without it", open),
+    (
+        "trap: with fail_open requests go on without it, those under way too",
+        old_open,
+    ),
+    ("trap: with FAIL_CLOSED the worker answers 503", closed),
+];
+
+/// A request of so many headers makes the module of [`trapping`] trap.
+const TOO_MANY: usize = 50;
+
+/// The built module, with these instructions before those of its request callback.
+fn trapping() -> Vec<u8> {
+    let built = module::build().expect("a module");
+    let mut module = walrus::Module::from_file(built).expect("the built module");
+    let callback = module.exports.get_func("proxy_on_request_headers");
+    let callback = module.funcs.get_mut(callback.expect("the callback"));
+    let callback = callback.kind.unwrap_local_mut();
+    let count = callback.args[1];
+    callback
+        .builder_mut()
+        .func_body()
+        .instr_at(0, LocalGet { local: count })
+        .instr_at(
+            1,
+            Const {
+                value: Constant::I32(TOO_MANY as i32),
+            },
+        )
+        .instr_at(
+            2,
+            Binop {
+                op: BinaryOp::I32GeU,
+            },
+        )
+        .if_else_at(
+            3,
+            None,
+            |then| {
+                then.unreachable();
+            },
+            |_| {},
+        );
+    module.emit_wasm()
+}
+
+/// How many requests are under way on each of the two workers when the first traps.
+const UNDER_WAY: usize = 8;
+
+/// How long the upstream takes for each.
+const UPSTREAM: Duration = Duration::from_secs(3);
+
+/// Longer than Envoy waits between loading a module and loading it anew (1 to 1.5 s).
+const LOADED: Duration = Duration::from_millis(1600);
+
+/// An Envoy whose filter has trapped on the first of two workers.
+struct Trapped {
+    envoy: Process,
+    port: u16,
+    /// What the request got that made it trap.
+    trapping: Response,
+    /// What those got that were under way on the first worker, and the ids that the upstream saw.
+    under_way: [(Response, String); UNDER_WAY],
+    /// How long after the trap they had it.
+    after: Duration,
+    /// What the one got whose response had begun.
+    begun: Response,
+    _folder: TempDir,
+}
+
+impl Trapped {
+    /// With `policy` in place of the shipped failure policy. Whatever it is, nothing happens to
+    /// requests on the other worker.
+    fn with(policy: &Value) -> Self {
+        let upstream = Upstream::start();
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("trapping.wasm");
+        fs::write(&file, trapping()).expect("a file");
+        let mut config = stage::config(upstream.port, &[""]).expect("a configuration");
+        let listener = listeners(&mut config).last_mut().expect("our listener");
+        let name = listener["name"].as_str().expect("a name").to_owned();
+        listener["stat_prefix"] = "main".into();
+        let plugin = at(listener, PLUGIN);
+        *at(plugin, "/vm_config/code/local/filename") = file.to_str().expect("a path").into();
+        let plugin = plugin.as_object_mut().expect("an object");
+        plugin.remove("failure_policy").expect("a shipped policy");
+        plugin.extend(policy.as_object().expect("an object").clone());
+        let arguments = ["--concurrency", "2", "--log-level", "error"];
+        let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+        let port = envoy.port(&name).expect("a port");
+
+        let open = |worker| connect(&envoy, port, worker);
+        let connections = [0, 1].map(|worker| [(); UNDER_WAY].map(|()| open(worker)));
+        let (mut begun, mut last) = (open(0), open(0));
+        let mut number = 0;
+        let [here, elsewhere] = connections.map(|connections| {
+            connections.map(|mut connection| {
+                number += 1;
+                let path = format!("/{number}");
+                upstream.expect(&path, Reply::Later(UPSTREAM, bytes_of(b"ok")));
+                connection.send(&get("test", &path, &[]));
+                (connection, path)
+            })
+        });
+        let answered = |requests: [(Connection, String); UNDER_WAY]| {
+            requests.map(|(mut connection, path)| {
+                let response = connection.receive();
+                let seen = upstream.seen(&path);
+                assert_eq!(seen.len(), 1, "{seen:?}");
+                let id = client::all(&seen[0].headers, "x-request-id").concat();
+                (response, String::from_utf8(id).expect("ASCII"))
+            })
+        };
+        let whole = bytes_of(b"ok");
+        let (first, rest) = whole.split_at(whole.len() - 1);
+        upstream.expect(
+            "/begun",
+            Reply::InTwo(first.to_vec(), UPSTREAM, rest.to_vec()),
+        );
+        begun.send(&get("test", "/begun", &[("connection", b"close".to_vec())]));
+        thread::sleep(LOADED);
+        let all = 2 * UNDER_WAY as u64 + 1;
+        eventually(Duration::from_secs(1), || {
+            let counted = counters(&envoy)["generated"];
+            (counted == all, format!("{counted} of {all} are under way"))
+        });
+
+        let started = Instant::now();
+        last.send(&get("test", "/", &too_many()));
+        let trapping = last.receive();
+        let under_way = answered(here);
+        let after = started.elapsed();
+        for (response, id) in answered(elsewhere) {
+            assert_eq!((response.status, response.id()), (200, id));
+        }
+        let mut response = begun.receive_head();
+        response.body = begun.rest();
+        let trapped = Self {
+            envoy,
+            port,
+            trapping,
+            under_way,
+            after,
+            begun: response,
+            _folder: folder,
+        };
+        let response = trapped.request(1);
+        assert!(
+            response.status == 200 && is_new(&response.id()),
+            "{response:?}"
+        );
+        trapped
+    }
+
+    /// One more request, on a connection of its own to this worker.
+    fn request(&self, worker: usize) -> Response {
+        self.send(worker, &[])
+    }
+
+    fn send(&self, worker: usize, lines: &[(&'static str, Vec<u8>)]) -> Response {
+        let mut connection = connect(&self.envoy, self.port, worker);
+        connection.send(&get("test", "/", lines));
+        connection.receive()
+    }
+}
+
+/// A request that makes the module trap.
+fn too_many() -> Vec<(&'static str, Vec<u8>)> {
+    vec![("x-one-more", b"1".to_vec()); TOO_MANY]
+}
+
+/// A connection to this worker: which one takes a connection is up to the kernel.
+fn connect(envoy: &Process, port: u16, worker: usize) -> Connection {
+    let taken = || {
+        [0, 1].map(|worker| {
+            let name = format!("listener.main.worker_{worker}.downstream_cx_total");
+            let stats = envoy.get(&format!("/stats?filter=^{name}$"));
+            let stats = stats.expect("stats");
+            let count = stats.trim().rsplit(": ").next().expect("a count");
+            count
+                .parse::<u64>()
+                .unwrap_or_else(|_| panic!("{name}: {stats:?}"))
+        })
+    };
+    for _ in 0..100 {
+        let before = taken();
+        let connection = Connection::open(port);
+        let mut now = before;
+        eventually(Duration::from_secs(10), || {
+            now = taken();
+            (
+                now != before,
+                format!("no worker takes the connection: {now:?}"),
+            )
+        });
+        if now[worker] > before[worker] {
+            return connection;
+        }
+    }
+    panic!("none of 100 connections is for worker {worker}");
+}
+
+fn bytes_of(body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// Those under way fail when their response comes, with the id that the upstream saw; a response that
+/// has begun ends where it is.
+fn assert_those_under_way_fail(trapped: &Trapped) {
+    let Trapped { trapping, .. } = trapped;
+    assert!(
+        is_new(&trapping.id()) && trapping.status == 503,
+        "{trapping:?}"
+    );
+    for (response, id) in &trapped.under_way {
+        assert_eq!((response.status, &response.id()), (503, id));
+    }
+    assert_eq!(
+        (trapped.begun.status, &*trapped.begun.body),
+        (200, &b"o"[..])
+    );
+    println!(
+        "{} requests answered 503, 1 response cut, within {:?}",
+        1 + trapped.under_way.len(),
+        trapped.after
+    );
+}
+
+/// For as long as one can wait in a test.
+fn assert_for_ever(trapped: &Trapped, is_so: impl Fn(&Response) -> bool) {
+    let started = Instant::now();
+    while started.elapsed() < LOADED {
+        let response = trapped.request(0);
+        assert!(is_so(&response), "{response:?}");
+    }
+    let reloads = trapped.envoy.get("/stats?filter=vm_reload_success");
+    assert!(!reloads.expect("stats").contains("success: 1"));
+}
+
+fn has_no_id(response: &Response) -> bool {
+    response.status == 200 && response.all("x-request-id").is_empty()
+}
+
+fn reload(_: &Stage) {
+    let trapped = Trapped::with(&json!({"failure_policy": "FAIL_RELOAD"}));
+    assert_those_under_way_fail(&trapped);
+    let next = trapped.request(0);
+    assert!(next.status == 200 && is_new(&next.id()), "{next:?}");
+
+    // A module that is hardly loaded is not loaded again at once: 503 until it is.
+    thread::sleep(LOADED);
+    let mut failed = 0;
+    for _ in 0..2 {
+        assert_eq!(trapped.send(0, &too_many()).status, 503);
+        let started = Instant::now();
+        let mut next = trapped.request(0);
+        while next.status == 503 {
+            failed += 1;
+            assert!(started.elapsed() < 2 * LOADED, "{failed} requests fail");
+            thread::sleep(Duration::from_millis(10));
+            next = trapped.request(0);
+        }
+        assert!(next.status == 200 && is_new(&next.id()), "{next:?}");
+        println!(
+            "back after {:?}, {failed} requests failed",
+            started.elapsed()
+        );
+    }
+    assert!(failed > 0);
+
+    // The counters go on. What was counted within the second before a trap may be lost.
+    let before = counters(&trapped.envoy)["generated"];
+    trapped.request(0);
+    eventually(Duration::from_secs(5), || {
+        let now = counters(&trapped.envoy)["generated"];
+        (now > before, format!("{before} generated, then {now}"))
+    });
+    let reloads = trapped.envoy.get("/stats?filter=vm_reload_success");
+    assert!(
+        reloads
+            .expect("stats")
+            .contains("wasm.request-id.vm_reload_success: 3")
+    );
+}
+
+fn open(_: &Stage) {
+    let trapped = Trapped::with(&json!({"failure_policy": "FAIL_OPEN"}));
+    assert_those_under_way_fail(&trapped);
+    assert_for_ever(&trapped, has_no_id);
+}
+
+fn old_open(_: &Stage) {
+    let trapped = Trapped::with(&json!({"fail_open": true}));
+    assert!(has_no_id(&trapped.trapping), "{:?}", trapped.trapping);
+    for (response, _) in &trapped.under_way {
+        assert!(has_no_id(response), "{response:?}");
+    }
+    assert_eq!(
+        (trapped.begun.status, &*trapped.begun.body),
+        (200, &b"ok"[..])
+    );
+    assert_for_ever(&trapped, has_no_id);
+}
+
+fn closed(_: &Stage) {
+    let trapped = Trapped::with(&json!({"failure_policy": "FAIL_CLOSED"}));
+    assert_those_under_way_fail(&trapped);
+    assert_for_ever(&trapped, |response| response.status == 503);
+}
