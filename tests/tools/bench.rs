@@ -23,10 +23,6 @@ const OTHERS: [&str; 3] = [
 fn the_bench_measures_all_that_it_names() {
     let mut bench = Command::new("make");
     bench.args(["bench", "ROUNDS=2", "REQUESTS=100"]);
-    // Of the make that runs the tests.
-    for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"] {
-        bench.env_remove(variable);
-    }
     let output = run_for(600, &mut bench, "nghttp2-client valgrind");
     let printed = String::from_utf8(output.stdout).expect("text");
 

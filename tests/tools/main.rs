@@ -52,6 +52,10 @@ fn try_run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
         .arg(&program)
         .args(command.get_args())
         .current_dir(root());
+    // Of the make that runs the tests.
+    for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"] {
+        bounded.env_remove(variable);
+    }
     let output = bounded.output();
     let output = output
         .unwrap_or_else(|error| panic!("timeout is missing, apt-get install coreutils: {error}"));
