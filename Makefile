@@ -42,7 +42,7 @@ fuzz: cargo ## Fuzz each target of fuzz/, for SECONDS=30 each, beginning with th
 	  cargo fuzz run --sanitizer none $$target -- -max_total_time=$(SECONDS) -verbosity=0 -print_funcs=0 -print_final_stats=1; \
 	done
 
-mutants: cargo ## Change each rule and see that a test fails (an hour; needs cargo-mutants)
+mutants: cargo ## Change each rule and see that a test fails (long; needs cargo-mutants)
 	@command -v cargo-mutants >/dev/null || { echo "error: cargo-mutants is missing: cargo install --locked cargo-mutants" >&2; exit 1; }
 	cargo mutants --output target
 
