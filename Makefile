@@ -22,7 +22,7 @@ test-matrix: cargo ## Run the tests with each Envoy of envoy/versions.env
 	@. envoy/versions.env; unset ENVOY; failed=; \
 	for version in $$ENVOY_MATRIX; do \
 		echo "Envoy $$version"; \
-		ENVOY_VERSION=$$version HOSTILE_REQUESTS=10000 cargo test --quiet --locked --test envoy -- --quiet || failed="$$failed $$version"; \
+		ENVOY_VERSION=$$version HOSTILE_REQUESTS=30000 cargo test --quiet --locked --test envoy -- --quiet || failed="$$failed $$version"; \
 	done; \
 	test -z "$$failed" || { echo "error: tests fail with Envoy$$failed" >&2; exit 1; }
 

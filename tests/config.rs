@@ -82,6 +82,7 @@ const RANGE: &str =
 fn a_problem_says_where_what_and_what_instead() {
     for (text, expected) in [
         // Unknown keys, with the likely one wherever it belongs.
+        (r#"{"xyzzy": 1}"#, "xyzzy: unknown key, with 1; allowed: header, incoming, adopt, generate, response, log_origin".into()),
         (r#"{"heade": 1}"#, "heade: unknown key, with 1; did you mean header? allowed: header, incoming, adopt, generate, response, log_origin".into()),
         (r#"{"max_length": 64}"#, "max_length: unknown key, with 64; did you mean incoming.max_length? allowed: header, incoming, adopt, generate, response, log_origin".into()),
         (r#"{"incoming": {"max_lenght": 64}}"#, "incoming.max_lenght: unknown key, with 64; did you mean incoming.max_length? allowed: trust, accept, max_length, on_invalid, original".into()),
@@ -209,6 +210,11 @@ fn protobuf_is_told_to_be_text() {
     ] {
         assert_eq!(problems(bytes), [advice]);
     }
+    // JSON that was cut off begins so, too.
+    let [problem] = &problems(b"\n\t{\r\n")[..] else {
+        panic!("one problem");
+    };
+    assert!(problem.contains("no JSON"), "{problem}");
 }
 
 #[test]
