@@ -4,6 +4,7 @@
 #[allow(dead_code)]
 #[path = "envoy/client.rs"]
 mod client;
+mod command;
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -14,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use client::{Connection, Response};
+use command::command;
 use compose_spec::Compose;
 use serde_json::Value;
 use xtask::{envoy, module, root, run};
@@ -212,10 +214,8 @@ fn make_run_docker(compose: bool) -> (std::process::Output, String) {
     fs::write(&docker, script).expect("a file");
     fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).expect("a program");
     let path = std::env::var("PATH").expect("PATH");
-    let output = Command::new("make")
+    let output = command("make")
         .arg("run-docker")
-        .current_dir(root())
-        .env_remove("MAKEFLAGS")
         .env("PATH", format!("{}:{path}", folder.path().display()))
         .output()
         .expect("make");

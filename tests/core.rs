@@ -6,70 +6,24 @@ mod map;
 use std::process::Command;
 
 use cases::{Case, Echo, Id, Line};
-use map::{as_envoy, peer, serialized};
+use map::{Message, as_envoy, new_id, peer, serialized};
 use request_id_filter::config;
-use request_id_filter::decide::{Decision, Original, Outcome, Request, Write, decide, problem};
-use request_id_filter::generate::Generator;
+use request_id_filter::decide::{Decision, Original, Outcome, Write, decide, problem};
 use request_id_filter::header_name::HeaderName;
-use request_id_filter::headers::{HeaderMap, Headers};
+use request_id_filter::headers::HeaderMap;
 use request_id_filter::id::RequestId;
-use request_id_filter::policy::{Form, Policy};
+use request_id_filter::policy::Policy;
 use request_id_filter::respond::respond;
 use request_id_filter::stats::Counter;
 
-/// Headers as Envoy shows them to the filter.
-struct AsEnvoy {
-    serialized: Vec<u8>,
-    peer: Vec<u8>,
-    random: Option<[u8; 16]>,
-    /// How often all headers were asked for, which costs the host a copy of them.
-    read: u32,
+fn message(lines: &[Line]) -> Message {
+    Message::new(peer(lines), &as_envoy(lines))
 }
 
-impl AsEnvoy {
-    fn new(lines: &[Line]) -> Self {
-        Self {
-            serialized: serialized(&as_envoy(lines)),
-            peer: peer(lines),
-            random: Some([0x5a; 16]),
-            read: 0,
-        }
-    }
-
-    fn request(case: &Case) -> Self {
-        let mut lines = vec![(":path", case.path.into())];
-        lines.extend(case.request.clone());
-        Self::new(&lines)
-    }
-}
-
-impl HeaderMap for AsEnvoy {
-    fn joined(&mut self, name: &HeaderName) -> Option<Vec<u8>> {
-        Headers::new(&self.serialized).joined(name)
-    }
-
-    fn has(&mut self, name: &HeaderName) -> bool {
-        self.joined(name).is_some()
-    }
-
-    fn all(&mut self) -> Headers<'_> {
-        self.read += 1;
-        Headers::new(&self.serialized)
-    }
-}
-
-impl Request for AsEnvoy {
-    fn peer(&mut self) -> Vec<u8> {
-        self.peer.clone()
-    }
-
-    fn new_id(&mut self, form: Form) -> Option<RequestId> {
-        new_id(form, self.random?)
-    }
-}
-
-fn new_id(form: Form, random: [u8; 16]) -> Option<RequestId> {
-    Generator::default().next(form, random, || Some(1_795_000_000_000))
+fn request_of(case: &Case) -> Message {
+    let mut lines = vec![(":path", case.path.into())];
+    lines.extend(case.request.clone());
+    message(&lines)
 }
 
 fn policy(case: &Case) -> Policy {
@@ -92,7 +46,7 @@ fn the_core_decides_as_the_table_says() {
 fn check_request(case: &Case) {
     let name = case.name;
     let policy = policy(case);
-    let decision = decide(&policy, &mut AsEnvoy::request(case)).expect("a decision");
+    let decision = decide(&policy, &mut request_of(case)).expect("a decision");
     let Decision {
         id,
         outcome,
@@ -155,7 +109,7 @@ fn counter_name(counter: Counter) -> &'static str {
 fn check_response(case: &Case) {
     let name = case.name;
     let id = expected_id(case);
-    let mut upstream = AsEnvoy::new(&case.upstream);
+    let mut upstream = message(&case.upstream);
     let theirs = upstream.joined(&HeaderName::new(case.header).expect("a name"));
     let lines = upstream
         .all()
@@ -234,7 +188,7 @@ fn python_derives_the_same_ids() {
 #[test]
 fn without_randomness_an_id_that_came_still_serves() {
     let decide_without = |lines: &[Line]| {
-        let mut request = AsEnvoy::new(lines);
+        let mut request = message(lines);
         request.random = None;
         decide(&Policy::default(), &mut request).map(|decision| decision.outcome)
     };
@@ -253,7 +207,7 @@ fn without_randomness_an_id_that_came_still_serves() {
 fn headers_are_read_where_something_is_looked_for() {
     let reads = |configuration: &str, lines: &[Line]| {
         let policy = config::parse(configuration.as_bytes()).expect(configuration);
-        let mut request = AsEnvoy::new(lines);
+        let mut request = message(lines);
         decide(&policy.policy, &mut request).expect("a decision");
         request.read
     };
@@ -271,7 +225,7 @@ fn headers_are_read_where_something_is_looked_for() {
 /// Envoy's codec trims; a host that does not gets the same id.
 #[test]
 fn blanks_around_an_id_are_dropped_by_a_write() {
-    let mut request = AsEnvoy::new(&[]);
+    let mut request = message(&[]);
     request.serialized = serialized(&[("x-request-id", b" mine\t".to_vec())]);
     let decision = decide(&Policy::default(), &mut request).expect("a decision");
     assert_eq!(decision.id.as_bytes(), b"mine");
@@ -293,7 +247,7 @@ fn untrusted_peers_are_told_apart_from_those_without_an_id() {
             Outcome::Disbelieved,
         ),
     ] {
-        let decision = decide(&policy, &mut AsEnvoy::new(&lines)).expect("a decision");
+        let decision = decide(&policy, &mut message(&lines)).expect("a decision");
         assert!(decision.untrusted);
         assert_eq!(decision.outcome, outcome);
     }

@@ -1,6 +1,63 @@
 //! A header map as Envoy hands it to the filter: what `Headers` reads.
 
-use request_id_filter::headers::trim;
+use request_id_filter::decide::Request;
+use request_id_filter::generate::Generator;
+use request_id_filter::header_name::HeaderName;
+use request_id_filter::headers::{HeaderMap, Headers, trim};
+use request_id_filter::id::RequestId;
+use request_id_filter::policy::Form;
+
+/// The headers of a message, from a host that has randomness or none.
+#[allow(dead_code)] // Not every test asks a host.
+pub struct Message {
+    pub serialized: Vec<u8>,
+    peer: Vec<u8>,
+    pub random: Option<[u8; 16]>,
+    /// How often all headers were asked for, which costs the host a copy of them.
+    pub read: u32,
+}
+
+#[allow(dead_code)]
+impl Message {
+    pub fn new<N: AsRef<[u8]>>(peer: Vec<u8>, lines: &[(N, Vec<u8>)]) -> Self {
+        Self {
+            serialized: serialized(lines),
+            peer,
+            random: Some([0x5a; 16]),
+            read: 0,
+        }
+    }
+}
+
+impl HeaderMap for Message {
+    fn joined(&mut self, name: &HeaderName) -> Option<Vec<u8>> {
+        Headers::new(&self.serialized).joined(name)
+    }
+
+    fn has(&mut self, name: &HeaderName) -> bool {
+        self.joined(name).is_some()
+    }
+
+    fn all(&mut self) -> Headers<'_> {
+        self.read += 1;
+        Headers::new(&self.serialized)
+    }
+}
+
+impl Request for Message {
+    fn peer(&mut self) -> Vec<u8> {
+        self.peer.clone()
+    }
+
+    fn new_id(&mut self, form: Form) -> Option<RequestId> {
+        new_id(form, self.random?)
+    }
+}
+
+/// What becomes of this randomness, at one fixed time.
+pub fn new_id(form: Form, random: [u8; 16]) -> Option<RequestId> {
+    Generator::default().next(form, random, || Some(1_795_000_000_000))
+}
 
 /// The map as the host serializes it.
 pub fn serialized<N: AsRef<[u8]>>(lines: &[(N, Vec<u8>)]) -> Vec<u8> {

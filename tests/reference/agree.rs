@@ -4,61 +4,14 @@
 pub mod map;
 
 use request_id_filter::config;
-use request_id_filter::decide::{Decision, Original, Outcome, Request, Write, decide, problem};
-use request_id_filter::generate::Generator;
-use request_id_filter::header_name::HeaderName;
-use request_id_filter::headers::{HeaderMap, Headers};
+use request_id_filter::decide::{Decision, Original, Outcome, Write, decide, problem};
 use request_id_filter::id::{RequestId, is_safe, is_visible};
-use request_id_filter::policy::{Accept, Form, Policy};
+use request_id_filter::policy::{Accept, Policy};
 use request_id_filter::respond::respond;
 use request_id_filter::stats::Counter;
 
 use super::{Answer, Config, Line, Verdict};
-
-/// Headers of any kind, from a host that has randomness or none.
-struct Message {
-    serialized: Vec<u8>,
-    peer: Vec<u8>,
-    random: Option<[u8; 16]>,
-}
-
-impl Message {
-    fn new(peer: &[u8], lines: &[Line]) -> Self {
-        Self {
-            serialized: map::serialized(lines),
-            peer: peer.to_vec(),
-            random: Some([0x5a; 16]),
-        }
-    }
-}
-
-impl HeaderMap for Message {
-    fn joined(&mut self, name: &HeaderName) -> Option<Vec<u8>> {
-        self.all().joined(name)
-    }
-
-    fn has(&mut self, name: &HeaderName) -> bool {
-        self.all().joined(name).is_some()
-    }
-
-    fn all(&mut self) -> Headers<'_> {
-        Headers::new(&self.serialized)
-    }
-}
-
-impl Request for Message {
-    fn peer(&mut self) -> Vec<u8> {
-        self.peer.clone()
-    }
-
-    fn new_id(&mut self, form: Form) -> Option<RequestId> {
-        new_id(form, self.random?)
-    }
-}
-
-fn new_id(form: Form, random: [u8; 16]) -> Option<RequestId> {
-    Generator::default().next(form, random, || Some(1_795_000_000_000))
-}
+use map::{Message, new_id};
 
 /// The text of a configuration.
 pub fn configuration(text: &[u8]) {
@@ -108,7 +61,7 @@ impl Both {
 /// A request of this peer with these headers.
 pub fn request(Both(config, policy): &Both, peer: &[u8], lines: &[Line]) {
     let expected = config.request(peer, lines);
-    let mut message = Message::new(peer, lines);
+    let mut message = Message::new(peer.to_vec(), lines);
     let decision = decide(policy, &mut message).expect("a decision");
     check_decision(config, policy, &expected, &decision, lines);
     let again = decide(policy, &mut message);
@@ -179,7 +132,7 @@ fn check_decision(
 pub fn response(Both(config, policy): &Both, id: &[u8], lines: &[Line]) {
     let expected = config.response(id, lines);
     let id = RequestId::received(id.to_vec());
-    let mut message = Message::new(b"", lines);
+    let mut message = Message::new(Vec::new(), lines);
     let response = respond(policy, &id, &mut message);
 
     let mut answer = Answer::of(lines, &config.header);

@@ -14,18 +14,17 @@ use xtask::envoy::{self, Process};
 use xtask::{image, module, root, sha256};
 
 use crate::client::{Connection, Response};
+use crate::command::command;
 use crate::run;
 
 const SOURCE: &str = "https://git.example.com/request-id-filter";
 
 /// Runs `make image` in a folder and returns what it prints.
 fn make(folder: &Path, change: impl FnOnce(&mut Command)) -> String {
-    let mut command = Command::new("make");
-    for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CARGO_TARGET_DIR"] {
-        command.env_remove(variable);
-    }
+    let mut command = command("make");
     command
         .arg("image")
+        .env_remove("CARGO_TARGET_DIR")
         .env("SOURCE", SOURCE)
         .current_dir(folder);
     change(&mut command);

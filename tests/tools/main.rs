@@ -8,8 +8,12 @@ mod bench;
 #[allow(dead_code)]
 #[path = "../envoy/client.rs"]
 mod client;
+#[path = "../command/mod.rs"]
+mod command;
 mod image;
 mod manifests;
+#[path = "../picture/mod.rs"]
+mod picture;
 #[allow(dead_code)]
 #[path = "../envoy/upstream.rs"]
 mod upstream;
@@ -19,7 +23,7 @@ use std::process::{Command, Output};
 use serde_json::json;
 use upstream::{Reply, Upstream};
 use xtask::envoy::{self, Process};
-use xtask::{module, root};
+use xtask::module;
 
 /// Runs a tool of a Debian package, which has to succeed.
 fn run(command: &mut Command, package: &str) -> Output {
@@ -46,16 +50,11 @@ fn try_run(command: &mut Command, package: &str) -> Output {
 
 fn try_run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
-    let mut bounded = Command::new("timeout"); // of coreutils: browser and registry may hang
+    let mut bounded = command::command("timeout"); // of coreutils: browser and registry may hang
     bounded
         .arg(seconds.to_string())
         .arg(&program)
-        .args(command.get_args())
-        .current_dir(root());
-    // Of the make that runs the tests.
-    for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"] {
-        bounded.env_remove(variable);
-    }
+        .args(command.get_args());
     let output = bounded.output();
     let output = output
         .unwrap_or_else(|error| panic!("timeout is missing, apt-get install coreutils: {error}"));
