@@ -75,7 +75,9 @@ fn main() -> ExitCode {
     for (name, sampling, test) in untraced.chain(traced) {
         let shared = Arc::clone(&shared);
         trials.push(Trial::test(name, move || {
-            test(shared.traced(sampling)?);
+            let stage = shared.traced(sampling)?;
+            stage.settle();
+            test(stage);
             Ok(())
         }));
     }

@@ -1,6 +1,6 @@
 //! One Envoy with the built module between a client and an upstream.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,6 +66,8 @@ pub struct Stage {
     /// Where it listens with each configuration of the table.
     ports: HashMap<&'static str, u16>,
     exchanges: AtomicUsize,
+    /// How many lines Envoy had printed when no request was under way.
+    settled: AtomicUsize,
     /// Where Envoy sends spans.
     pub collector: Upstream,
 }
@@ -131,6 +133,7 @@ impl Stage {
             upstream,
             envoy,
             exchanges: AtomicUsize::default(),
+            settled: AtomicUsize::default(),
             collector,
         })
     }
@@ -150,6 +153,37 @@ impl Stage {
         let number = self.exchanges.fetch_add(1, Ordering::Relaxed);
         let separator = if path.contains('?') { '&' } else { '?' };
         format!("{path}{separator}exchange={number}")
+    }
+
+    /// Waits until Envoy has logged the end of every request: what it logs then is of later ones.
+    pub fn settle(&self) {
+        let number = self.exchanges.fetch_add(1, Ordering::Relaxed);
+        let id = format!("settled-{number}");
+        let mut connection = Connection::open(self.port);
+        connection.send(&get("test", "/", &[("x-request-id", id.clone().into())]));
+        assert_eq!(connection.receive().id(), id);
+        let kept = format!("{id} kept");
+        let mut open = HashSet::new();
+        let mut is_last = false;
+        let from = self.settled.load(Ordering::Relaxed);
+        let lines = self
+            .envoy
+            .lines_until(from, |line| {
+                if let Some((_, made)) = line.split_once("[host->vm] proxy_on_context_create(") {
+                    // Of parent 0 is a plugin, which stays.
+                    if let Some((context, parent)) = made.split_once(", ")
+                        && !parent.starts_with('0')
+                    {
+                        open.insert(context.to_owned());
+                    }
+                } else if let Some((_, over)) = line.split_once("[host->vm] proxy_on_delete(") {
+                    open.remove(over.split(')').next().unwrap_or_default());
+                }
+                is_last |= line.contains(&kept);
+                is_last && open.is_empty()
+            })
+            .unwrap_or_else(|error| panic!("{error:#}"));
+        self.settled.store(from + lines.len(), Ordering::Relaxed);
     }
 
     /// Sends a GET with these header lines to an upstream that answers so.

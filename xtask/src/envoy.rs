@@ -313,7 +313,11 @@ impl Process {
     ///
     /// # Errors
     /// It did not come within ten seconds.
-    pub fn lines_until(&self, mark: usize, last: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    pub fn lines_until(
+        &self,
+        mark: usize,
+        mut last: impl FnMut(&str) -> bool,
+    ) -> Result<Vec<String>> {
         let deadline = Instant::now() + Duration::from_secs(10);
         let mut all = self.lines.all();
         let mut seen = mark;
