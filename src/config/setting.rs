@@ -163,9 +163,9 @@ choice!(Echo { Overwrite = "overwrite", IfAbsent = "if_absent", Never = "never",
 /// `"a", "b" or "c"`
 fn one_of(words: &[&str]) -> String {
     let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
-    match quoted.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => quoted.concat(),
+    match &*quoted {
+        [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
+        [] => String::new(),
     }
 }
 
