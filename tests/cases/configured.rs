@@ -111,6 +111,11 @@ fn header() -> Vec<Case> {
                     .upstream("x-correlation-id", "theirs-too")
                     .id("mine")
                     .kept(),
+                other("another header: the upstream may echo the id in two lines")
+                    .upstream("x-correlation-id", "mine")
+                    .upstream("x-correlation-id", "mine")
+                    .id("mine")
+                    .kept(),
                 other("another header: the upstream's x-request-id is none of ours")
                     .upstream("x-request-id", "theirs")
                     .id("mine")

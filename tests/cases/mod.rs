@@ -809,6 +809,10 @@ fn normalized() -> Vec<Case> {
             .upstream("apigw-requestid", "none, a b, good")
             .upstream("x-amz-request-id", S3)
             .aws_id("good"),
+        case("the first of several lines is published")
+            .upstream("apigw-requestid", "first")
+            .upstream("apigw-requestid", "second")
+            .aws_id("first"),
         case("S3's ids stay a pair")
             .upstream("x-amz-request-id", S3)
             .upstream("x-amz-id-2", "host/id=="),
