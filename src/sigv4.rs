@@ -124,6 +124,7 @@ mod tests {
             "AWS4-HMAC-SHA256 Credential=A, SignedHeaders=host;x-amz-date, Signature=0",
             "AWS4-HMAC-SHA256 Credential=A, SignedHeaders=, Signature=x-request-id",
             "AWS4-HMAC-SHA256 SignedHeaders=x-request-id2;xx-request-id;x-request-i",
+            "AWS4-HMAC-SHA256 SignedHeaders=y-request-id;x-session-id;x-request-ie",
             "AWS4-HMAC-SHA256 SignedHeaders",
             "AWS4-HMAC-SHA512 SignedHeaders=x-request-id",
             "Bearer SignedHeaders=x-request-id",

@@ -61,8 +61,9 @@ impl Cidr {
                 .filter(|&prefix: &u8| prefix <= longest && prefix.to_string() == digits)?,
         };
         let (address, prefix) = match (address.to_canonical(), prefix.checked_sub(96)) {
-            // `::ffff:10.0.0.0/104` is 10.0.0.0/8: peers are compared as what they are, too.
-            (IpAddr::V4(mapped), Some(prefix)) if address.is_ipv6() => (mapped.into(), prefix),
+            // `::ffff:10.0.0.0/104` is 10.0.0.0/8: peers are compared as what they are, too. No IPv4
+            // address has a prefix of 96 or more.
+            (IpAddr::V4(mapped), Some(prefix)) => (mapped.into(), prefix),
             _ => (address, prefix),
         };
         let first = match address {
