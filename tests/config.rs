@@ -243,7 +243,13 @@ fn warnings_tell_what_a_choice_means() {
             .policy
             .warnings()
     };
-    assert_eq!(warnings("{}"), [""; 0]);
+    for text in [
+        "{}",
+        r#"{"incoming": {"max_length": 36}}"#,
+        r#"{"incoming": {"max_length": 32}, "adopt": {"from": []}, "generate": "hex32"}"#,
+    ] {
+        assert_eq!(warnings(text), [""; 0], "{text}");
+    }
     for (text, about) in [
         (r#"{"generate": "uuid7"}"#, "generate: a uuid7"),
         (
