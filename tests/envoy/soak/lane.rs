@@ -121,11 +121,16 @@ pub struct Lane {
 impl Lane {
     pub async fn run(mut self, numbers: impl Iterator<Item = u64>) -> Self {
         for number in numbers {
-            let request = Request::planned(number, self.listener);
+            let mut request = Request::planned(number, self.listener);
             let response = match self.protocol {
                 Protocol::Http1(_) => self.http1(&request).await,
-                Protocol::Http2(_) if request.kind == Kind::LeftWithinHeaders => continue,
-                Protocol::Http2(_) => self.http2(&request).await,
+                Protocol::Http2(_) => {
+                    if request.kind == Kind::LeftWithinHeaders {
+                        // Its headers go as a whole.
+                        request.kind = Kind::LeftBeforeResponse;
+                    }
+                    self.http2(&request).await
+                }
             };
             let left = is_left(request.kind);
             let response = response.expect("Envoy listens");

@@ -133,6 +133,7 @@ fn run(requests: u64, filtered: bool) -> Outcomes {
         drain(&runtime, &envoy, lanes, requests)
     });
     let mut outcomes = mem::take(&mut tally.outcomes);
+    assert_eq!(outcomes.values().sum::<u64>(), requests);
     tally.add(drained);
     for ((kind, outcome), count) in &tally.outcomes {
         let fine = match kind {

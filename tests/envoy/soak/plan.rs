@@ -27,7 +27,7 @@ pub enum Kind {
     ResetAfterHeaders,
     ResetWithinBody,
     TimedOut,
-    /// The client leaves with half of the headers sent.
+    /// The client leaves with half of the headers sent, over HTTP/1.1.
     LeftWithinHeaders,
     /// The client leaves with part of the body sent.
     LeftWithinBody,
