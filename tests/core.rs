@@ -1,12 +1,12 @@
 //! The table of cases on the pure core, and what the table itself rests on.
 
 mod cases;
-mod map;
+mod host;
 
 use std::process::Command;
 
 use cases::{Case, Echo, Id, Line};
-use map::{Message, as_envoy, new_id, peer, serialized};
+use host::{Message, as_envoy, new_id, peer, serialized};
 use request_id_filter::config;
 use request_id_filter::decide::{Decision, Original, Outcome, Write, decide, problem};
 use request_id_filter::header_name::HeaderName;

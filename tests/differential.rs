@@ -8,7 +8,7 @@ mod reference;
 use std::thread;
 
 use generator::{Hostile, Line};
-use reference::agree::map::{as_envoy, peer};
+use reference::agree::host::{as_envoy, peer};
 use reference::agree::{self, Both};
 
 /// Lines as the filter sees them, with the path among them.

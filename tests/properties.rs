@@ -1,8 +1,8 @@
 //! What holds for any bytes at all.
 
-mod map;
+mod host;
 
-use map::serialized;
+use host::serialized;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use request_id_filter::adopt::usable;

@@ -4,8 +4,8 @@
 #[path = "../../tests/cases/mod.rs"]
 mod cases;
 #[allow(dead_code)] // Not its serialized form.
-#[path = "../../tests/map/mod.rs"]
-mod map;
+#[path = "../../tests/host/mod.rs"]
+mod host;
 #[path = "../message.rs"]
 mod message;
 
@@ -30,7 +30,7 @@ fn main() {
             lines,
         };
         write("configuration", number, case.config.as_bytes());
-        let request = message(&map::peer(&lines), map::as_envoy(&lines));
+        let request = message(&host::peer(&lines), host::as_envoy(&lines));
         write("request", number, &request.write());
         write(
             "response",

@@ -19,7 +19,7 @@ use crate::echo::{
     start_http1, start_http2,
 };
 use crate::generator::{self, Hostile, Line};
-use crate::reference::agree::map::{as_envoy, peer};
+use crate::reference::agree::host::{as_envoy, peer};
 use crate::reference::{Answer, Config, values};
 use crate::stage::{self, MANAGER, Stage, Test, at, eventually, is_new_of};
 

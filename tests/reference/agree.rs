@@ -1,7 +1,7 @@
 //! What holds for any bytes: the filter does what the reference says, and keeps its promises.
 
-#[path = "../map/mod.rs"]
-pub mod map;
+#[path = "../host/mod.rs"]
+pub mod host;
 
 use request_id_filter::config;
 use request_id_filter::decide::{Decision, Original, Outcome, Write, decide, problem};
@@ -11,7 +11,7 @@ use request_id_filter::respond::respond;
 use request_id_filter::stats::Counter;
 
 use super::{Answer, Config, Line, Verdict};
-use map::{Message, new_id};
+use host::{Message, new_id};
 
 /// The text of a configuration.
 pub fn configuration(text: &[u8]) {

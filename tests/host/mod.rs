@@ -1,4 +1,4 @@
-//! A header map as Envoy hands it to the filter: what `Headers` reads.
+//! What Envoy is to the rules: how it keeps the headers of a message and hands them over.
 
 use request_id_filter::decide::Request;
 use request_id_filter::generate::Generator;
@@ -59,7 +59,7 @@ pub fn new_id(form: Form, random: [u8; 16]) -> Option<RequestId> {
     Generator::default().next(form, random, || Some(1_795_000_000_000))
 }
 
-/// The map as the host serializes it.
+/// A header map as the host serializes it.
 pub fn serialized<N: AsRef<[u8]>>(lines: &[(N, Vec<u8>)]) -> Vec<u8> {
     let number = |number: usize| u32::try_from(number).expect("a short map").to_le_bytes();
     let mut map = number(lines.len()).to_vec();
@@ -88,10 +88,10 @@ const INLINE: &[&str] = &[
     "access-control-expose-headers",
 ];
 
-/// The lines of a map as Envoy keeps them: its codec trims a value
+/// The lines of a message as Envoy keeps them: its codec trims a value
 /// (`ConnectionImpl::onHeaderValueImpl`), and it joins the lines of an inline header, leaving out
 /// empty ones (`HeaderMapImpl::appendToHeader`).
-#[allow(dead_code)] // Not every test has a map of Envoy's.
+#[allow(dead_code)] // Not every test has a message of Envoy's.
 pub fn as_envoy<N: AsRef<[u8]> + Clone>(lines: &[(N, Vec<u8>)]) -> Vec<(N, Vec<u8>)> {
     let mut seen: Vec<(N, Vec<u8>)> = Vec::new();
     for (name, value) in lines {
