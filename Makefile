@@ -33,8 +33,7 @@ soak: cargo ## Send a million requests of all kinds, with and without the filter
 # The tests of the rules: they need no Envoy.
 RULES = --lib --test core --test config --test differential --test properties
 SECONDS = 30
-fuzz: cargo ## Fuzz each target of fuzz/, for SECONDS=30 each, beginning with the table of cases
-	@command -v cargo-fuzz >/dev/null || { echo "error: cargo-fuzz is missing: cargo install --locked cargo-fuzz (it needs a C++ compiler)" >&2; exit 1; }
+fuzz: cargo-fuzz ## Fuzz each target of fuzz/, for SECONDS=30 each, beginning with the table of cases
 	@cargo run --quiet --locked --manifest-path fuzz/Cargo.toml --no-default-features --example seeds
 	@cargo fuzz build --sanitizer none
 	@set -e; for target in $$(cargo fuzz list); do \
@@ -42,12 +41,10 @@ fuzz: cargo ## Fuzz each target of fuzz/, for SECONDS=30 each, beginning with th
 	  cargo fuzz run --sanitizer none $$target -- -max_total_time=$(SECONDS) -verbosity=0 -print_funcs=0 -print_final_stats=1; \
 	done
 
-mutants: cargo ## Change each rule and see that a test fails (long; needs cargo-mutants)
-	@command -v cargo-mutants >/dev/null || { echo "error: cargo-mutants is missing: cargo install --locked cargo-mutants" >&2; exit 1; }
-	cargo mutants --output target
+mutants: cargo-mutants ## Change each rule and see that a test fails (long; needs cargo-mutants)
+	cargo mutants --output target $(RULES:%=--cargo-arg=%)
 
-coverage: cargo ## Print how much of the rules their tests run, at least 99 % of the lines (needs cargo-llvm-cov)
-	@command -v cargo-llvm-cov >/dev/null || { echo "error: cargo-llvm-cov is missing: cargo install --locked cargo-llvm-cov" >&2; exit 1; }
+coverage: cargo-llvm-cov ## Print how much of the rules their tests run, at least 99 % of the lines (needs cargo-llvm-cov)
 	cargo llvm-cov --locked $(RULES) --ignore-filename-regex '/(tests|xtask)/' --fail-under-lines 99
 
 build: cargo ## Build target/request-id-filter.wasm and print its size and sha256
@@ -74,12 +71,14 @@ lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo clippy --locked --test tools -- -D warnings
 	cargo clippy --locked --package request-id-filter --package textbook --lib --target wasm32-wasip1 -- -D warnings
 
-deny: cargo ## Check licences and sources of the dependencies, and that the module has none twice
-	@command -v cargo-deny >/dev/null || { echo "error: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+deny: cargo-deny ## Check licences and sources of the dependencies, and that the module has none twice
 	cargo deny --locked check licenses sources
 	cargo deny --locked --exclude xtask --exclude-dev --target wasm32-wasip1 check bans
 
-.PHONY: cargo docker
+.PHONY: cargo docker cargo-fuzz cargo-mutants cargo-llvm-cov cargo-deny
+cargo-fuzz: HINT = (it needs a C++ compiler)
+cargo-fuzz cargo-mutants cargo-llvm-cov cargo-deny: cargo
+	@command -v $@ >/dev/null || { echo "error: $@ is missing: cargo install --locked $@$(if $(HINT), $(HINT))" >&2; exit 1; }
 docker:
 	@docker compose version >/dev/null 2>&1 || { echo "error: docker compose is missing: install Docker with its Compose plugin, or try make run, which needs neither" >&2; exit 1; }
 cargo:

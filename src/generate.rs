@@ -108,6 +108,7 @@ mod tests {
             assert_eq!((id.len(), id.as_bytes()[14]), (36, b'7'));
         }
     }
+
     #[test]
     fn a_millisecond_is_left_when_its_counter_is_used_up() {
         let mut generator = Generator::default();

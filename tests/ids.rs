@@ -54,7 +54,8 @@ fn assert_even(ones: usize, bit: usize) {
 }
 
 /// Half of the ids are one generator's and half another's, as of two VMs, at the same times: had they
-/// anything in common, ids would come twice. `fixed` are the bits that are the same in all ids, `timed` those that need not be even.
+/// anything in common, ids would come twice. `fixed` are the bits that are the same in all ids, `timed`
+/// those that need not be even.
 fn check(form: Form, fixed: u128, value: u128, timed: u128) {
     let both = ids(form, IDS / 2).chain(ids(form, IDS / 2));
     let mut all: Vec<u128> = both.map(u128::from_be_bytes).collect();

@@ -1,8 +1,5 @@
 //! Memory, seen from outside: that of the whole Envoy.
 
-use std::fs;
-use std::process::Command;
-
 use crate::client::Connection;
 use crate::stage::{Setup, Stage, Test, get};
 
@@ -33,29 +30,10 @@ fn stays(_: &Stage) {
             connection.send(&request);
             connection.receive().id();
         }
-        resident(stage.envoy.id())
+        stage.envoy.resident().expect("a size")
     };
     let before = serve(REQUESTS / 3); // What it allocates once it has by then.
     let after = serve(REQUESTS);
     let kept = after.saturating_sub(before);
     assert!(kept < NOISE, "{} bytes for each request", kept / REQUESTS);
-}
-
-/// The bytes of memory that a process has.
-fn resident(process: u32) -> u64 {
-    let kilobytes = match fs::read_to_string(format!("/proc/{process}/status")) {
-        Ok(status) => {
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-            line.expect("a size").trim_end_matches("kB").to_owned()
-        }
-        // As on macOS.
-        Err(_) => {
-            let process = process.to_string();
-            let asked = Command::new("ps")
-                .args(["-o", "rss=", "-p", &process])
-                .output();
-            String::from_utf8(asked.expect("ps").stdout).expect("text")
-        }
-    };
-    kilobytes.trim().parse::<u64>().expect("a number") * 1024
 }

@@ -238,6 +238,32 @@ impl Process {
         self.child.id()
     }
 
+    /// The memory that it has, in bytes.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn resident(&self) -> Result<u64> {
+        let kilobytes = match fs::read_to_string(format!("/proc/{}/status", self.id())) {
+            Ok(status) => status
+                .lines()
+                .find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"))
+                .context("no VmRSS in the status of Envoy's process")?
+                .to_owned(),
+            // As on macOS.
+            Err(_) => {
+                let process = self.id().to_string();
+                let asked = output(
+                    Command::new("ps").args(["-o", "rss=", "-p", &process]),
+                    "it tells the memory of Envoy",
+                )?;
+                String::from_utf8(asked.stdout)?
+            }
+        };
+        let kilobytes = kilobytes.trim();
+        let number = kilobytes.parse::<u64>();
+        Ok(number.with_context(|| format!("{kilobytes:?} kB of memory"))? * 1024)
+    }
+
     fn collect(&self, stream: impl std::io::Read + Send + 'static) {
         let lines = Arc::clone(&self.lines);
         thread::spawn(move || {

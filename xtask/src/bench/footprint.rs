@@ -96,14 +96,7 @@ fn megabytes_in_use(envoy: &Process, variant: &Variant) -> Result<f64> {
     for workload in [keep, generate] {
         load::send(envoy.port(variant.name)?, &workload, 2000, 100)?;
     }
-    let status = format!("/proc/{}/status", envoy.id());
-    let text = fs::read_to_string(&status).with_context(|| status.clone())?;
-    let kilobytes: f64 = text
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
-        .and_then(|kilobytes| kilobytes.parse().ok())
-        .with_context(|| format!("{status} has no VmRSS"))?;
-    Ok(kilobytes / 1024.0)
+    Ok(envoy.resident()? as f64 / f64::from(1 << 20))
 }
 
 /// The size of a module's own memory, in which it has all that it keeps. V8 reserves the addresses
