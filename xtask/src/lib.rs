@@ -10,19 +10,49 @@ pub mod module;
 pub mod release;
 pub mod run;
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-/// The project's root, which paths in Envoy configurations are relative to.
+/// A file that only the project's root has at this path.
+const IN_ROOT: &str = "xtask/Cargo.toml";
+
+/// Finds the project's root, which the paths in Envoy configurations are relative to.
+///
+/// The search begins at the package that cargo runs or, if cargo does not run this program, at the working
+/// directory, and goes upwards. The root is not compiled in: cargo does not build a copied tree again, and
+/// the copy would work on the tree that it was copied from.
+///
+/// # Errors
+/// Returns an error if there is no such folder.
+pub fn find_root() -> Result<PathBuf> {
+    let working_directory = env::current_dir().context("the working directory cannot be read")?;
+    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let is_root = |folder: &&Path| folder.join(IN_ROOT).is_file();
+    package
+        .iter()
+        .chain([&working_directory])
+        .find_map(|start| start.ancestors().find(is_root))
+        .map(Path::to_owned)
+        .with_context(|| {
+            format!(
+                "{} is not in the sources of request-id-filter: no folder from there upwards contains \
+                 {IN_ROOT}; change into the sources",
+                working_directory.display()
+            )
+        })
+}
+
+/// Returns the project's root, as [`find_root`] finds it.
+///
+/// # Panics
+/// Panics if there is none. Programs call [`find_root`] first, to report that as an error.
 #[must_use]
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
-        .to_owned()
+    find_root().unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// Where everything that is built or installed goes.

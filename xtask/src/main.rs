@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 #[cfg(feature = "bench")]
 use xtask::bench;
-use xtask::{check, image, module, release, run};
+use xtask::{check, find_root, image, module, release, run};
 
 #[derive(Parser)]
 #[command(about)]
@@ -35,7 +35,8 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let done = match Task::parse() {
+    let task = Task::parse();
+    let done = find_root().and_then(|_| match task {
         Task::Build => module::build().and_then(|module| module::describe(&module)),
         #[cfg(feature = "bench")]
         Task::Bench(extent) => bench::bench(&extent),
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         Task::CheckConfig { file } => check::check(&file),
         Task::Schema => check::write_schema(),
         Task::ReleaseNotes { tag } => release::print_notes(&tag),
-    };
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
