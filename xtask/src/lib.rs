@@ -1,8 +1,6 @@
-//! What the commands of the Makefile and the tests both need: the built module, an Envoy, and the
-//! two of them running.
+//! The steps behind the Makefile: they build the module, install Envoy, and run one in the other. The
+//! tests and the benchmark use them too.
 
-#[cfg(feature = "bench")]
-pub mod bench;
 pub mod check;
 pub mod envoy;
 pub mod image;
@@ -55,30 +53,33 @@ pub fn root() -> PathBuf {
     find_root().unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// Where everything that is built or installed goes.
+/// Returns the folder for everything that is built or installed.
 #[must_use]
 pub fn target() -> PathBuf {
     root().join("target")
 }
 
-/// As `sha256sum` prints it.
+/// Returns the SHA-256 of some bytes in hexadecimal, as `sha256sum` prints it.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Runs a command and returns what it printed; `missing` says what to do when there is no such
-/// program.
-fn output(command: &mut Command, missing: &str) -> Result<Output> {
+/// Runs a command to its end and returns its output, whether it succeeded or not.
+///
+/// # Errors
+/// Returns an error that ends with `hint` if the program cannot be run: what it is for, or how to get it.
+pub fn output(command: &mut Command, hint: &str) -> Result<Output> {
     let program = command.get_program().to_string_lossy().into_owned();
     command
         .output()
-        .with_context(|| format!("{program} cannot be run: {missing}"))
+        .with_context(|| format!("{program} cannot be run: {hint}"))
 }
 
-/// The line of a tool's error output that says most: its last.
-fn last_line(output: &Output) -> String {
+/// Returns the last line of a tool's error output, which is usually the one that says what went wrong.
+#[must_use]
+pub fn last_line(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     text.lines()
         .rfind(|line| !line.trim().is_empty())
