@@ -1,10 +1,10 @@
-//! `make check-config` on each kind of file it takes, and on others.
+//! `make check-config` reads each kind of file that it supports, and refuses others.
 
 use std::env;
 use std::fs;
 use std::process::Command;
 
-/// What it prints for a file of this name and text: whether it succeeds, to stdout, to stderr.
+/// Checks a file with this name and text. Returns whether it is valid, and what is printed to stdout and stderr.
 fn check(name: &str, text: &str) -> (bool, String, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(name);
