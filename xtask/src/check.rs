@@ -4,29 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use request_id_filter::config;
+use request_id_rules::configuration;
 use serde_json::Value;
-
-use crate::root;
-
-/// The path of the JSON Schema, relative to the root.
-pub const SCHEMA: &str = "envoy/config.schema.json";
-
-/// Returns the text of the JSON Schema.
-#[must_use]
-pub fn schema() -> String {
-    format!("{:#}\n", config::schema::schema())
-}
-
-/// Writes the JSON Schema to its file.
-///
-/// # Errors
-/// Returns an error if the file cannot be written.
-pub fn write_schema() -> Result<()> {
-    fs::write(root().join(SCHEMA), schema()).context(SCHEMA)?;
-    println!("{SCHEMA}");
-    Ok(())
-}
 
 /// Checks each configuration of the filter in a file. For each valid one, prints `ok`, the effective
 /// configuration and the warnings.
@@ -41,7 +20,7 @@ pub fn check(file: &Path) -> Result<()> {
     for FilterConfiguration { name, text, .. } in found {
         let prefix = name.map(|name| format!("{name}: ")).unwrap_or_default();
         let parsed = text.map_err(|problem| vec![problem]).and_then(|text| {
-            config::parse(text.as_bytes())
+            configuration::read(text.as_bytes())
                 .map_err(|problems| problems.iter().map(ToString::to_string).collect())
         });
         match parsed {

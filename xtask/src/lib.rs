@@ -7,6 +7,7 @@ pub mod image;
 pub mod module;
 pub mod release;
 pub mod run;
+pub mod schema;
 
 use std::env;
 use std::path::{Path, PathBuf};

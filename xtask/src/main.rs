@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use xtask::{check, find_root, image, module, release, run};
+use xtask::{check, find_root, image, module, release, run, schema};
 
 #[derive(Parser)]
 #[command(about)]
@@ -47,7 +47,7 @@ fn execute(task: Task) -> Result<()> {
         Task::Image(source) => image::make(&source),
         Task::Run(ports) => run::run(&ports),
         Task::CheckConfig { file } => check::check(&file),
-        Task::Schema => check::write_schema(),
+        Task::Schema => schema::write(),
         Task::ReleaseNotes { tag } => release::print_notes(&tag),
     }
 }

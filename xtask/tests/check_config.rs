@@ -51,13 +51,13 @@ fn bare_json() {
     assert_eq!(
         stderr,
         "error: FILE: refused\n\
-         x: unknown key, with 1; allowed: header, incoming, adopt, generate, response, log_origin\n\
-         generate: found \"uuid\"; allowed: \"uuid4\", \"uuid7\" or \"hex32\"\n"
+         generate: found \"uuid\"; allowed: \"uuid4\", \"uuid7\" or \"hex32\"\n\
+         x: unknown key, with 1; allowed: header, incoming, adopt, generate, response, log_origin\n"
     );
     let stderr = refused("config.json", "{\"generate\": \"uuid4\",\n}");
     assert_eq!(
         stderr,
-        "error: FILE: refused\nthe configuration: no JSON: string expected at line 2, column 1\n"
+        "error: FILE: refused\nthe configuration: not JSON: string expected at line 2, column 1\n"
     );
     let stderr = refused(
         "config.json",

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
-use xtask::{check, module, root};
+use xtask::{module, root, schema};
 
 /// Copies the sources and the built xtask, as `cp -a` copies a tree: cargo considers the xtask in the copy to be
 /// up to date and does not build it again.
@@ -62,7 +62,7 @@ fn a_copy_builds_into_itself() {
 #[test]
 fn without_cargo_the_working_directory_decides() {
     let copy = copied_tree();
-    let schema = copy.path().join(check::SCHEMA);
+    let schema = copy.path().join(schema::PATH);
     for folder in ["", "envoy/istio", "xtask/src"] {
         fs::remove_file(&schema).unwrap();
         succeeds(&mut xtask(copy.path(), &copy.path().join(folder), "schema"));
