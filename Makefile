@@ -45,7 +45,7 @@ mutants: cargo-mutants ## Change each rule and see that a test fails (long; need
 	cargo mutants --output target $(RULES:%=--cargo-arg=%)
 
 coverage: cargo-llvm-cov ## Print how much of the rules their tests run, at least 99 % of the lines (needs cargo-llvm-cov)
-	cargo llvm-cov --locked $(RULES) --ignore-filename-regex '/(tests|xtask)/' --fail-under-lines 99
+	cargo llvm-cov --locked $(RULES) --ignore-filename-regex '/(crates/bench|tests|xtask)/' --fail-under-lines 99
 
 build: cargo ## Build target/request-id-filter.wasm and print its size and sha256
 	@cargo xtask build
@@ -54,7 +54,7 @@ image: cargo ## Make an OCI image of the module, under target/, and print its di
 	@cargo xtask image
 
 bench: cargo ## Measure what the filter costs, with Debian's nghttp2-client and valgrind (ROUNDS=15 REQUESTS=2000)
-	@cargo run --quiet --locked --package xtask --features bench -- bench
+	@cargo run --quiet --locked --package bench
 
 check-config: cargo ## Check a configuration before it is deployed: FILE=… (bare JSON or a manifest)
 	@test -n "$(FILE)" || { echo "error: which file? make check-config FILE=…" >&2; exit 1; }
@@ -67,13 +67,12 @@ lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --package xtask --features bench --all-targets -- -D warnings
 	cargo clippy --locked --test tools -- -D warnings
-	cargo clippy --locked --package request-id-rules --package request-id-filter --package textbook --lib --target wasm32-wasip1 -- -D warnings
+	cargo clippy --locked --package request-id-rules --package request-id-filter --package sdk-example --lib --target wasm32-wasip1 -- -D warnings
 
 deny: cargo-deny ## Check licences and sources of the dependencies, and that the module has none twice
 	cargo deny --locked check licenses sources
-	cargo deny --locked --exclude xtask --exclude-dev --target wasm32-wasip1 check bans
+	cargo deny --locked --exclude xtask --exclude bench --exclude-dev --target wasm32-wasip1 check bans
 
 .PHONY: cargo docker cargo-fuzz cargo-mutants cargo-llvm-cov cargo-deny
 cargo-fuzz: HINT = (it needs a C++ compiler)
