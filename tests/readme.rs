@@ -398,7 +398,7 @@ fn the_picture_of_the_costs_shows_the_table() {
 /// The table of keys says what the schema says.
 #[test]
 fn the_table_of_keys_is_that_of_the_schema() {
-    let schema = config::schema::schema();
+    let schema = xtask::schema::schema();
     let mut rows: HashMap<_, _> = README
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
