@@ -14,7 +14,6 @@ use std::sync::LazyLock;
 use std::thread;
 
 use command::command;
-use request_id_rules::configuration;
 use serde_json::Value;
 use test_support::cases;
 use xtask::{envoy, root};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use request_id_rules::configuration;
+use request_id_configuration as configuration;
 use serde_json::Value;
 
 /// Checks each configuration of the filter in a file. For each valid one, prints `ok`, the effective
@@ -27,7 +27,7 @@ pub fn check(file: &Path) -> Result<()> {
             Ok(parsed) => {
                 let effective: Value = serde_json::from_str(&parsed.effective)?;
                 println!("{prefix}ok\n{effective:#}");
-                for warning in parsed.policy.warnings() {
+                for warning in configuration::warnings(&parsed.policy) {
                     println!("warning: {warning}");
                 }
             }
