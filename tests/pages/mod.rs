@@ -1,5 +1,7 @@
 //! The pages of the documentation, taken apart: `README.md`, `docs/` and the other pages of the root.
 
+#![allow(dead_code)] // No test program needs all of it.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,7 +48,6 @@ pub fn all() -> Vec<Page> {
 }
 
 /// Returns the page at a path relative to the project's root.
-#[allow(dead_code)] // Not every test program needs a single page.
 pub fn page(path: &str) -> Page {
     read(&root().join(path))
 }
