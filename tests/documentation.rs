@@ -39,7 +39,7 @@ use anyhow::{Context, Result, ensure};
 use client::{Connection, all};
 use command::command;
 use pages::{Block, Page};
-use request_id_filter::config;
+use request_id_rules::configuration;
 use serde_json::{Value, json};
 use upstream::{Reply, Upstream};
 use xtask::envoy::{self, Output, Process};
@@ -247,7 +247,7 @@ fn the_gate_runs_the_tests() {
 fn configurations_are_accepted_and_show_every_key() {
     let mut shown = BTreeSet::new();
     for block in blocks("json") {
-        let problems = config::parse(block.text.as_bytes()).err();
+        let problems = configuration::read(block.text.as_bytes()).err();
         assert!(problems.is_none(), "{}: {problems:?}", block.place);
         shown.extend(keys(&json_of(block)).into_keys());
     }
@@ -293,7 +293,8 @@ fn defaults() -> BTreeMap<String, Value> {
         }
         found
     }
-    collect(&config::schema::schema())
+    let schema = fs::read_to_string(root().join("envoy/config.schema.json")).expect("the schema");
+    collect(&serde_json::from_str(&schema).expect("JSON"))
 }
 
 /// An example of a request, with the configuration that it runs with.
@@ -641,7 +642,7 @@ fn resources_have_configurations_that_the_filter_accepts() {
             "TrafficExtension" => &document["spec"]["wasm"]["pluginConfig"],
             _ => &document["spec"]["wasm"][0]["config"],
         };
-        let problems = config::parse(configuration.to_string().as_bytes()).err();
+        let problems = configuration::read(configuration.to_string().as_bytes()).err();
         assert!(problems.is_none(), "{}: {problems:?}", block.place);
         count += 1;
     }
@@ -713,7 +714,7 @@ fn check_patch(block: &Block, patch: &str) {
     let patch: Value =
         serde_json::from_str(patch).unwrap_or_else(|error| panic!("{}: {error}", block.place));
     if let Some(configuration) = patch.pointer("/spec/pluginConfig") {
-        let problems = config::parse(configuration.to_string().as_bytes()).err();
+        let problems = configuration::read(configuration.to_string().as_bytes()).err();
         assert!(problems.is_none(), "{}: {problems:?}", block.place);
     }
     let named = &patch["spec"]["infrastructure"]["parametersRef"];
