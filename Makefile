@@ -45,7 +45,7 @@ mutants: cargo-mutants ## Change the rules one by one and check that a test fail
 	cargo mutants --output target $(RULES:%=--cargo-arg=%)
 
 coverage: cargo-llvm-cov ## Measure the test coverage of the rules; fails below 99 % of the lines (needs cargo-llvm-cov)
-	cargo llvm-cov --locked $(RULES) --ignore-filename-regex '/(tests|xtask)/' --fail-under-lines 99
+	cargo llvm-cov --locked $(RULES) --ignore-filename-regex '/(crates/bench|tests|xtask)/' --fail-under-lines 99
 
 build: cargo ## Build target/request-id-filter.wasm and print its size and sha256
 	@cargo xtask build
@@ -54,7 +54,7 @@ image: cargo ## Build an OCI image of the module in target/image and print its d
 	@cargo xtask image
 
 bench: cargo ## Measure what the filter costs (ROUNDS=15 REQUESTS=2000; needs h2load and valgrind)
-	@cargo run --quiet --locked --package xtask --features bench -- bench
+	@cargo run --quiet --locked --package bench
 
 check-config: cargo ## Check a configuration, bare or inside a manifest: FILE=…
 	@test -n "$(FILE)" || { echo "error: no file given: make check-config FILE=…" >&2; exit 1; }
@@ -67,9 +67,8 @@ lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --package xtask --features bench --all-targets -- -D warnings
 	cargo clippy --locked --test tools -- -D warnings
-	cargo clippy --locked --package request-id-rules --package request-id-filter --package textbook --lib --target wasm32-wasip1 -- -D warnings
+	cargo clippy --locked --package request-id-rules --package request-id-filter --package sdk-example --lib --target wasm32-wasip1 -- -D warnings
 
 notices: cargo-about ## Write THIRD-PARTY-NOTICES.txt: the licences of what is linked into the module (needs cargo-about)
 	@cargo fetch --locked --quiet
@@ -80,7 +79,7 @@ pictures: cargo ## Make the screenshot in docs/images anew (needs chromium and p
 
 deny: cargo-deny ## Check the licences and sources of the dependencies, and that none is linked twice (needs cargo-deny)
 	cargo deny --locked check licenses sources
-	cargo deny --locked --exclude xtask --exclude-dev --target wasm32-wasip1 check bans
+	cargo deny --locked --exclude xtask --exclude bench --exclude-dev --target wasm32-wasip1 check bans
 
 .PHONY: cargo docker cargo-about cargo-fuzz cargo-mutants cargo-llvm-cov cargo-deny
 cargo-about: HINT = --features cli

@@ -38,17 +38,17 @@ fn what_cannot_be_released_is_told() {
         (
             &tag,
             dated("0.0.0", "2026-01-31"),
-            "of CHANGELOG.md is 0.0.0",
+            "in CHANGELOG.md is 0.0.0",
         ),
         (
             &tag,
             dated(VERSION, "Unreleased"),
-            "as Unreleased: give it its date",
+            "says \"Unreleased\" for the date",
         ),
         (
             &tag,
             dated(VERSION, "31-01-2026"),
-            "as 31-01-2026: give it its date",
+            "says \"31-01-2026\" for the date",
         ),
         (&tag, "# Changelog\n".into(), "no heading"),
     ] {

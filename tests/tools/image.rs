@@ -366,7 +366,7 @@ fn the_image_is_the_same_from_another_machine() {
         "coreutils",
     );
     let reason = after(&make(), "  no revision: ").to_owned();
-    assert_eq!(reason, "the sources are no repository of their own");
+    assert_eq!(reason, "the sources are part of another repository");
     let git = |arguments: &[&str]| {
         let mut command = Command::new("git");
         command
