@@ -896,7 +896,9 @@ fn the_readme_has_the_costs_of_the_table() {
     let words = readme.split(|c: char| !(c.is_ascii_digit() || c == ','));
     let named = words.filter_map(|word| word.strip_suffix(",000")?.parse::<f64>().ok());
     let measured = costs().into_iter().take(2).map(|section| {
-        let row = section.into_iter().find(|[name, _]| name == "this filter, default");
+        let row = section
+            .into_iter()
+            .find(|[name, _]| name == "this filter, default");
         let [_, number] = row.expect("a row of this filter");
         number.parse::<f64>().expect("a number").round()
     });

@@ -171,8 +171,11 @@ fn the_third_party_notices_name_what_is_linked_into_the_module() {
         "--prefix=none",
         "--format={p}",
     ];
-    let output = Command::new("cargo").args(arguments).current_dir(root());
-    let output = output.output().expect("cargo is missing");
+    let output = Command::new("cargo")
+        .args(arguments)
+        .current_dir(root())
+        .output();
+    let output = output.expect("cargo is missing: install Rust");
     let printed = String::from_utf8(output.stdout).expect("text");
     let linked: BTreeSet<_> = printed
         .lines()
