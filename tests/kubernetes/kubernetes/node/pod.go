@@ -283,6 +283,9 @@ func (p *pod) start(ctx context.Context, c *v1.Container) (*process, error) {
 		return nil, err
 	}
 	defer output.Close()
+	if err := output.Chmod(0o666); err != nil { // Envoy opens /dev/stdout as the container's user
+		return nil, err
+	}
 	command := p.command(c, arguments, environment)
 	command.Stdout, command.Stderr = output, output
 	if err := inNamespace(p.namespace, command.Start); err != nil {
