@@ -34,7 +34,7 @@ soak: cargo ## Send a million requests of all kinds, with and without the filter
 	SOAK=$(SOAK) cargo test --locked --test envoy -- soak:
 
 # The tests of the rules: they need no Envoy.
-RULES = --lib --test core --test config --test differential --test properties
+RULES = --package request-id-rules --package request-id-filter --lib --test table --test configuration --test comparison --test properties
 SECONDS = 30
 fuzz: cargo-fuzz ## Fuzz each target of fuzz/, for SECONDS=30 each, beginning with the table of cases
 	@cargo run --quiet --locked --manifest-path fuzz/Cargo.toml --no-default-features --example seeds
@@ -72,7 +72,7 @@ lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --package xtask --features bench --all-targets -- -D warnings
 	cargo clippy --locked --test tools -- -D warnings
-	cargo clippy --locked --package request-id-filter --package textbook --lib --target wasm32-wasip1 -- -D warnings
+	cargo clippy --locked --package request-id-rules --package request-id-filter --package textbook --lib --target wasm32-wasip1 -- -D warnings
 
 deny: cargo-deny ## Check licences and sources of the dependencies, and that the module has none twice
 	cargo deny --locked check licenses sources

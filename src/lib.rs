@@ -1,32 +1,19 @@
-//! One trustworthy `X-Request-Id` for every request that passes an Envoy.
+//! request-id-filter, a Proxy-Wasm filter that gives every request exactly one valid `X-Request-Id`.
 //!
-//! Data flows one way:
+//! This crate is the adapter between a proxy and the rules: it reads what the rules ask for and
+//! carries out what they decide. The rules themselves are in `crates/rules`, the configurations that
+//! deploy the filter in `envoy/`, the tests in `tests/`, and the build steps in `xtask/`.
 //!
-//! ```text
-//! configuration    ──► config::parse    ──► Policy, or every problem there is
-//! request headers  ──► decide::decide   ──► Decision (id, outcome, what to do to the request)
-//! response headers ──► respond::respond ──► Response (what to set)
-//! ```
-//!
-//! | module | the rule it holds |
+//! | module | concept of the SDK |
 //! |---|---|
-//! | [`config`] | which configurations there are, and what is wrong with others |
-//! | [`policy`] | what a configuration chooses |
-//! | [`decide`] | which id a request gets, and what is done to its headers |
-//! | [`trust`] | whose ids are believed |
-//! | [`id`] | what makes an id good |
-//! | [`adopt`] | which header an id is taken from when none came, and what becomes of it |
-//! | [`generate`] | the forms of a new id |
-//! | [`aws`] | the names AWS gives its request ids |
-//! | [`sigv4`] | when a request must not be changed because its caller signed it |
-//! | [`respond`] | what a response gets |
-//! | [`stats`] | what is counted |
-//! | [`headers`], [`header_name`] | how the host hands over a header map; what a name may be |
-//!
-//! All of these are functions of bytes. `host`, which exists in the wasm build only, is the one
-//! place that knows `proxy_wasm`: it reads, asks, and carries out.
+//! | `root_context` | the lifecycle of the plugin and its configuration |
+//! | `http_context` | one request and its response |
+//! | `counters` | metrics |
+//! | `random` | random bytes |
+//! | `host_calls` | host functions that the SDK does not offer in a form that fits |
+//! | `header_map` | the serialized form in which the host passes headers |
 
-#![deny(missing_docs, unsafe_code)]
+#![deny(unsafe_code)]
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -39,19 +26,22 @@
     clippy::unwrap_used
 )]
 
-pub mod adopt;
-pub mod aws;
-pub mod config;
-pub mod decide;
-pub mod generate;
-pub mod header_name;
-pub mod headers;
-pub mod id;
-pub mod policy;
-pub mod respond;
-pub mod sigv4;
-pub mod stats;
-pub mod trust;
-
 #[cfg(target_family = "wasm")]
-mod host;
+mod counters;
+#[cfg(any(target_family = "wasm", test))]
+mod header_map;
+#[cfg(target_family = "wasm")]
+mod host_calls;
+#[cfg(target_family = "wasm")]
+mod http_context;
+#[cfg(target_family = "wasm")]
+mod random;
+#[cfg(target_family = "wasm")]
+mod root_context;
+
+// The host allows `define_metric` and `get_log_level` only after `_initialize`, which runs this:
+// calling one of them here would keep the module from loading.
+#[cfg(target_family = "wasm")]
+proxy_wasm::main! {{
+    proxy_wasm::set_root_context(|_context_id| Box::new(root_context::FilterRoot::default()));
+}}

@@ -6,7 +6,7 @@ use std::fs;
 use promql_parser::label::MatchOp;
 use promql_parser::parser::{self, Expr, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
-use request_id_filter::stats::Counter;
+use request_id_rules::counters::Counter;
 use serde_json::Value;
 use xtask::envoy::{self, Output, Process};
 use xtask::{module, root};

@@ -1,251 +1,97 @@
-//! What holds for any bytes at all.
+//! What the rules promise for any bytes at all.
 
-mod host;
-
-use host::serialized;
-use proptest::collection::vec;
 use proptest::prelude::*;
-use request_id_filter::adopt::usable;
-use request_id_filter::decide::{Decision, Original, Outcome, Request, Write, decide};
-use request_id_filter::generate::Generator;
-use request_id_filter::header_name::HeaderName;
-use request_id_filter::headers::{HeaderMap, Headers};
-use request_id_filter::id::{self, RequestId};
-use request_id_filter::policy::{Form, OnInvalid, Policy};
-use request_id_filter::respond::respond;
-use request_id_filter::trust::Trust;
-use request_id_filter::{aws, config, sigv4};
+use request_id_rules::configuration;
+use request_id_rules::id;
+use request_id_rules::policy::{IdFormat, Policy};
+use request_id_rules::request::{Outcome, decide_on_request};
+use request_id_rules::trust::Trust;
+use test_support::hostile;
+use test_support::message::{Message, new_id};
 
-/// A request of an id header and of a header map, which need not agree: a host may do anything.
-#[derive(Clone, Debug)]
-struct Any {
-    id: Option<Vec<u8>>,
-    headers: Vec<u8>,
-    peer: Vec<u8>,
-    random: [u8; 16],
-    now: u64,
-}
-
-impl HeaderMap for Any {
-    fn joined(&mut self, _name: &HeaderName) -> Option<Vec<u8>> {
-        self.id.clone()
-    }
-    fn has(&mut self, name: &HeaderName) -> bool {
-        self.all().joined(name).is_some()
-    }
-
-    fn all(&mut self) -> Headers<'_> {
-        Headers::new(&self.headers)
-    }
-}
-
-impl Request for Any {
-    fn peer(&mut self) -> Vec<u8> {
-        self.peer.clone()
-    }
-    fn new_id(&mut self, form: Form) -> Option<RequestId> {
-        Generator::default().next(form, self.random, || Some(self.now))
-    }
-}
-
-/// Bytes of any kind, more often such as an id or a list of ids may have.
-fn value() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![
-        vec(any::<u8>(), 0..300),
-        vec(
-            prop::sample::select(b"aF0-., \t;=%:@~\x7f\x80\xff".to_vec()),
-            0..240
-        ),
-        "[0-9a-fA-F]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-            .prop_map(String::into_bytes),
-        "(null|-|none|[A-Z0-9]{16}|a b)(,[ a-c]{0,3}){0,3}".prop_map(String::into_bytes),
-        "AWS4-HMAC-SHA256 Credential=[a-z/]{0,9}, ?SignedHeaders=(host|x-request-id|;){0,4}"
-            .prop_map(String::into_bytes),
-        "/[a-z]{0,3}\\?(X-Amz-SignedHeaders=|host|%3[Bb]|x-request-id|&|%){0,6}"
-            .prop_map(String::into_bytes),
-    ]
-}
-
-fn name() -> impl Strategy<Value = Vec<u8>> {
-    let known = aws::REQUEST_NAMES
-        .iter()
-        .chain(aws::RESPONSE_NAMES)
-        .copied();
-    let known: Vec<_> = known
-        .chain([
-            aws::S3_HOST_ID,
-            ":path",
-            "authorization",
-            "x-request-id",
-            "",
-        ])
-        .collect();
-    let prefixed = (0..4_usize, prop::sample::select(known)).prop_map(|(prefixes, name)| {
-        format!("{}{name}", "x-amzn-remapped-".repeat(prefixes)).into_bytes()
-    });
-    prop_oneof![4 => prefixed, 1 => vec(any::<u8>(), 0..40)]
-}
-
-/// A header map as a host serializes it, or any bytes in its place.
-fn headers() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![
-        4 => vec((name(), value()), 0..8).prop_map(|lines| serialized(&lines)),
-        1 => vec(any::<u8>(), 0..200),
-    ]
-}
-
-fn peer() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![
+/// A request whose header values need not be what HTTP allows: a host may pass on anything.
+fn request() -> impl Strategy<Value = Message> {
+    let source_address = prop_oneof![
         "(10|11)\\.0\\.0\\.1(:[0-9]{1,3})?".prop_map(String::into_bytes),
-        vec(any::<u8>(), 0..30),
-    ]
+        proptest::collection::vec(any::<u8>(), 0..30),
+    ];
+    (hostile::request(), source_address, any::<[u8; 16]>()).prop_map(
+        |(request, source_address, random)| {
+            let mut lines = request.lines;
+            lines.push((b":path".to_vec(), request.path));
+            let mut message = Message::new(source_address, lines);
+            message.random = Some(random);
+            message
+        },
+    )
 }
 
-prop_compose! {
-    fn request()(
-        id in prop::option::of(value()),
-        headers in headers(),
-        peer in peer(),
-        random in any::<[u8; 16]>(),
-        now in any::<u64>(),
-    ) -> Any {
-        Any { id, headers, peer, random, now }
-    }
-}
-
-/// Any configuration that keeps no bad id and whose ids the next filter of its kind keeps.
+/// Any policy that a configuration can choose.
 fn policy() -> impl Strategy<Value = Policy> {
-    let header = prop::sample::select(vec!["x-request-id", "x-correlation-id", "x-amzn-requestid"]);
-    let trust = prop::sample::select(vec![r#""all""#, r#""none""#, r#"["10.0.0.0/8"]"#]);
-    let accept = prop::sample::select(vec!["safe", "visible"]);
-    let max_length = 36..1025;
-    let on_invalid = prop::sample::select(vec!["replace", "reject"]);
-    let original = prop::sample::select(vec!["null", r#""x-original""#]);
-    let from = prop::sample::select(vec![
-        r#""aws""#,
-        "",
-        r#""traceparent","aws""#,
-        r#""x-amzn-trace-id","x-amz-cf-id""#,
-    ]);
-    let non_uuid = prop::sample::select(vec!["derive", "verbatim", "skip"]);
-    let generate = prop::sample::select(vec!["uuid4", "uuid7", "hex32"]);
-    let echo = prop::sample::select(vec!["overwrite", "if_absent", "never"]);
-    let one = (header, trust, accept, max_length, on_invalid, original);
-    let two = (from, non_uuid, generate, echo, any::<bool>());
-    (one, two).prop_map(|(one, two)| {
-        let (header, trust, accept, max_length, on_invalid, original) = one;
-        let (from, non_uuid, generate, echo, normalize_aws) = two;
-        let text = format!(
-            r#"{{"header":"{header}","incoming":{{"trust":{trust},"accept":"{accept}",
-                "max_length":{max_length},"on_invalid":"{on_invalid}","original":{original}}},
-                "adopt":{{"from":[{from}],"non_uuid":"{non_uuid}"}},"generate":"{generate}",
-                "response":{{"echo":"{echo}","normalize_aws":{normalize_aws}}}}}"#
-        );
-        let accepted = config::parse(text.as_bytes());
-        accepted.expect("a good configuration").policy
+    hostile::configuration().prop_filter_map("a refused configuration", |text| {
+        Some(configuration::read(text.as_bytes()).ok()?.policy)
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn any_request_gets_a_safe_id(mut request in request()) {
-        let Decision { id, outcome, .. } = decide(&Policy::default(), &mut request).unwrap();
-        prop_assert!((1..=200).contains(&id.as_bytes().len()));
-        prop_assert!(id.as_bytes().iter().copied().all(id::is_safe), "{}", id);
-        if outcome != Outcome::Kept {
-            prop_assert!(id::rfc9562(id.as_bytes()).is_some(), "{} is no UUID", id);
+    fn by_default_any_request_gets_a_safe_id(request in request()) {
+        let decision = decide_on_request(&Policy::default(), &request).unwrap();
+        let id = decision.id.as_bytes();
+        prop_assert!((1..=200).contains(&id.len()));
+        prop_assert!(id.iter().copied().all(id::is_safe), "{}", decision.id);
+        if decision.outcome != Outcome::Kept && decision.outcome != Outcome::Generated {
+            prop_assert!(id::parse_rfc9562(id).is_some(), "{} is not a UUID", decision.id);
         }
     }
 
     #[test]
-    fn any_request_gets_a_visible_id_under_any_policy(policy in policy(), mut request in request()) {
-        let Decision { id, .. } = decide(&policy, &mut request).unwrap();
-        prop_assert!((1..=1024).contains(&id.as_bytes().len()));
-        prop_assert!(id.as_bytes().iter().copied().all(id::is_visible), "{}", id);
+    fn an_id_that_was_given_is_kept_by_every_later_run(policy in policy(), request in request()) {
+        let first = decide_on_request(&policy, &request).unwrap();
+        prop_assume!(!matches!(first.outcome, Outcome::KeptInvalid(_) | Outcome::Rejected(_)));
+        let header = policy.headers.id();
+        let mut next = request;
+        next.lines.retain(|(name, _)| !header.matches(name));
+        next.lines.push((header.as_str().into(), first.id.as_bytes().to_vec()));
+        next.remembered_id = first.must_be_remembered.then(|| first.id.as_bytes().to_vec());
+        for _ in 0..3 {
+            let later = decide_on_request(&policy, &next).unwrap();
+            prop_assert_eq!(&later.id, &first.id);
+            prop_assert!(matches!(later.outcome, Outcome::Kept | Outcome::KeptOwn));
+            prop_assert!(!later.sets_id);
+        }
+    }
+
+    /// Without exception: whatever the client sends, an untrusted peer gets an id of the host's random
+    /// bytes only.
+    #[test]
+    fn a_stranger_chooses_no_byte(policy in policy(), request in request()) {
+        let policy = Policy { trust: Trust::None, generate: IdFormat::Uuid4, ..policy };
+        let decision = decide_on_request(&policy, &request).unwrap();
+        prop_assert_eq!(Some(decision.id), new_id(IdFormat::Uuid4, request.random.unwrap()));
+        prop_assert!(matches!(decision.outcome, Outcome::Generated | Outcome::Replaced(_)));
     }
 
     #[test]
-    fn an_id_that_was_given_is_kept_for_ever(policy in policy(), mut request in request()) {
-        let policy = Policy { trust: Trust::All, ..policy };
-        let first = decide(&policy, &mut request).unwrap();
-        let mut next = Any { id: Some(first.id.as_bytes().to_vec()), ..request };
-        let kept = decide(&policy, &mut next).unwrap();
-        prop_assert_eq!(kept.id, first.id);
-        prop_assert_eq!((kept.outcome, kept.write), (Outcome::Kept, Write::Unneeded));
-    }
-
-    #[test]
-    fn a_kept_id_is_part_of_what_came(policy in policy(), mut request in request()) {
-        let Decision { id, outcome, write, .. } = decide(&policy, &mut request).unwrap();
-        if outcome == Outcome::Kept {
-            let came = request.id.unwrap();
-            prop_assert!(came.windows(id.as_bytes().len()).any(|part| part == id.as_bytes()));
-            prop_assert_eq!(write == Write::Unneeded, came == id.as_bytes());
+    fn a_kept_id_is_part_of_what_the_client_sent(policy in policy(), request in request()) {
+        let decision = decide_on_request(&policy, &request).unwrap();
+        if decision.outcome == Outcome::Kept {
+            let id = decision.id.as_bytes();
+            let was_sent = request.lines.iter().any(|(name, value)| {
+                policy.headers.id().matches(name) && value.windows(id.len()).any(|part| part == id)
+            });
+            prop_assert!(was_sent);
         }
     }
 
     #[test]
-    fn a_dry_run_changes_no_id(mut request in request()) {
-        let policy = Policy { on_invalid: OnInvalid::Keep, ..Policy::default() };
-        let decision = decide(&policy, &mut request).unwrap();
-        if matches!(decision.outcome, Outcome::DryRun(_)) {
-            prop_assert_eq!(decision.id.as_bytes(), &request.id.unwrap());
-            prop_assert_eq!(decision.write, Write::Unneeded);
-        }
-    }
-
-    #[test]
-    fn a_signed_request_is_never_written(policy in policy(), mut request in request()) {
-        let id = policy.names.id().as_str().as_bytes();
-        let signed = request.all().iter().any(|(name, value)| sigv4::signs(name, value, id));
-        let decision = decide(&policy, &mut request).unwrap();
-        // Not looked up where the header did not come and nothing is adopted: AWS refuses such a
-        // request anyway ("adopt from nothing: what did not come is not signed").
-        let is_looked_up = request.id.is_some() || !policy.names.sources().is_empty();
-        let otherwise = if signed && is_looked_up { Write::Signed } else { Write::Set };
-        prop_assert!(decision.write == Write::Unneeded || decision.write == otherwise);
-        if signed {
-            prop_assert!(!matches!(decision.original, Original::Set(_)));
-            prop_assert!(!matches!(decision.outcome, Outcome::Rejected(_)));
-        }
-    }
-
-    #[test]
-    fn a_stranger_chooses_no_byte(policy in policy(), mut request in request()) {
-        let policy = Policy { trust: Trust::None, generate: Form::Uuid4, ..policy };
-        let random = request.random;
-        let decision = decide(&policy, &mut request).unwrap();
-        let expected = Generator::default().next(Form::Uuid4, random, || None).unwrap();
-        prop_assert_eq!(decision.id, expected);
-        prop_assert!(matches!(decision.outcome, Outcome::Generated | Outcome::Disbelieved));
-    }
-
-    #[test]
-    fn any_response_publishes_a_safe_aws_id(policy in policy(), mut response in request()) {
-        let id = RequestId::hex(response.random);
-        if let Some(aws_id) = respond(&policy, &id, &mut response).aws_id {
-            prop_assert_eq!(usable(policy.max_length, aws_id).next(), Some(aws_id));
-            prop_assert!(aws_id.iter().copied().all(id::is_safe));
-        }
-    }
-
-    #[test]
-    fn new_ids_differ_where_their_randomness_does(one in any::<[u8; 16]>(), other in any::<[u8; 16]>()) {
-        let v4 = |random| Generator::default().next(Form::Uuid4, random, || None).unwrap();
-        // Six bits are fixed: version and variant.
-        let fixed = |mut random: [u8; 16]| { random[6] &= 0x0f; random[8] &= 0x3f; random };
-        prop_assert_eq!(v4(one) == v4(other), fixed(one) == fixed(other));
-    }
-
-    #[test]
-    fn any_text_is_a_configuration_or_has_problems(text in vec(any::<u8>(), 0..100)) {
-        if let Err(problems) = config::parse(&text) {
-            prop_assert!(!problems.is_empty());
-            for problem in problems {
-                prop_assert_eq!(problem.to_string().lines().count(), 1);
-            }
-        }
+    fn ids_differ_if_their_random_bits_do(one in any::<[u8; 16]>(), other in any::<[u8; 16]>()) {
+        // Six bits of a UUID are fixed: the version and the variant.
+        let free = |mut random: [u8; 16]| { random[6] &= 0x0f; random[8] &= 0x3f; random };
+        let same = |format| new_id(format, one) == new_id(format, other);
+        prop_assert_eq!(same(IdFormat::Uuid4), free(one) == free(other));
+        prop_assert_eq!(same(IdFormat::Hex32), one == other);
     }
 }

@@ -1,9 +1,7 @@
 //! Every command and snippet of the README, run or compared with what is run.
 
-#[allow(dead_code)] // Only the paths and images of the bases count here,
+#[allow(dead_code)] // Only the paths and images of the bases count here.
 mod bases;
-#[allow(dead_code)] // and the configurations of the cases.
-mod cases;
 mod command;
 mod picture;
 
@@ -16,8 +14,9 @@ use std::sync::LazyLock;
 use std::thread;
 
 use command::command;
-use request_id_filter::config;
+use request_id_rules::configuration;
 use serde_json::Value;
+use test_support::cases;
 use xtask::{envoy, root};
 
 static README: LazyLock<String> =
@@ -99,7 +98,7 @@ fn without_random(line: &str) -> String {
     let mut line = line.to_owned();
     for start in 0..line.len() {
         let random = line.get(start..start + 36).is_some_and(|id| {
-            request_id_filter::id::rfc9562(id.as_bytes())
+            request_id_rules::id::parse_rfc9562(id.as_bytes())
                 .is_some_and(|id| id.get_version_num() == 4)
         });
         if random {

@@ -1,47 +1,35 @@
-//! Writes the table of cases as the inputs that the fuzzers begin with.
-
-#[allow(dead_code)] // Not what becomes of a case.
-#[path = "../../tests/cases/mod.rs"]
-mod cases;
-#[allow(dead_code)] // Not its serialized form.
-#[path = "../../tests/host/mod.rs"]
-mod host;
-#[path = "../message.rs"]
-mod message;
+//! Writes the table of cases as the inputs with which the fuzzers begin.
 
 use std::fs;
 use std::path::Path;
 
-use message::Message;
+use fuzz::Input;
+use test_support::cases;
+use test_support::message::{as_envoy, owned, source_address};
 
 fn main() {
     for (number, case) in cases::all().into_iter().enumerate() {
-        let owned = |lines: &[cases::Line]| -> Vec<(Vec<u8>, Vec<u8>)> {
-            let owned = lines
-                .iter()
-                .map(|(name, value)| (name.as_bytes().to_vec(), value.clone()));
-            owned.collect()
-        };
-        let mut lines = owned(&case.request);
-        lines.push((b":path".to_vec(), case.path.into()));
-        let message = |other: &[u8], lines| Message {
+        let request = as_envoy(&owned(&case.request));
+        let input = |context: &[u8], lines| Input {
             configuration: case.config.into(),
-            other: other.to_vec(),
+            context: context.to_vec(),
             lines,
         };
         write("configuration", number, case.config.as_bytes());
-        let request = message(&host::peer(&lines), host::as_envoy(&lines));
-        write("request", number, &request.write());
+        let context = source_address(&request);
         write(
-            "response",
+            "request",
             number,
-            &message(b"mine", owned(&case.upstream)).write(),
+            &input(&context, request.clone()).to_bytes(),
         );
-        for (name, value) in &lines {
-            match name.as_slice() {
-                b"x-amzn-trace-id" => write("trace_id", number, value),
-                b"authorization" | b":path" => write("signed_headers", number, value),
-                _ => {}
+        let response = as_envoy(&owned(&case.upstream));
+        write("response", number, &input(b"mine", response).to_bytes());
+        for (name, value) in &request {
+            if ["x-amzn-trace-id", "traceparent"]
+                .map(str::as_bytes)
+                .contains(&name.as_slice())
+            {
+                write("trace_id", number, value);
             }
         }
     }
@@ -51,6 +39,6 @@ fn write(target: &str, number: usize, input: &[u8]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("corpus")
         .join(target);
-    fs::create_dir_all(&folder).expect("a folder");
-    fs::write(folder.join(format!("case-{number}")), input).expect("a file");
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    fs::write(folder.join(format!("case-{number}")), input).expect("the seed can be written");
 }

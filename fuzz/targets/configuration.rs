@@ -2,10 +2,6 @@
 
 #![no_main]
 
-#[allow(dead_code)] // Not the rules of messages.
-#[path = "../../tests/reference/mod.rs"]
-mod reference;
+use test_support::comparison::compare_configuration;
 
-libfuzzer_sys::fuzz_target!(|text: &[u8]| {
-    reference::agree::configuration(text);
-});
+libfuzzer_sys::fuzz_target!(|text: &[u8]| compare_configuration(text));

@@ -1,19 +1,13 @@
-//! The headers of a request, through the whole decision.
+//! The headers of a request, through the whole decision and a second run of the filter.
 
 #![no_main]
 
-#[path = "../message.rs"]
-mod message;
-#[allow(dead_code)] // Not the rules of responses.
-#[path = "../../tests/reference/mod.rs"]
-mod reference;
+use fuzz::Input;
+use test_support::comparison::Both;
 
-use message::Message;
-use reference::agree::{self, Both};
-
-libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    let message = Message::read(input);
-    if let Some(both) = Both::read(&message.configuration) {
-        agree::request(&both, &message.other, &message.lines);
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let input = Input::read(bytes);
+    if let Some(both) = Both::read(&input.configuration) {
+        both.compare_request(&input.context, &input.lines);
     }
 });

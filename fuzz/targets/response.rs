@@ -2,18 +2,12 @@
 
 #![no_main]
 
-#[path = "../message.rs"]
-mod message;
-#[allow(dead_code)] // Not the rules of requests.
-#[path = "../../tests/reference/mod.rs"]
-mod reference;
+use fuzz::Input;
+use test_support::comparison::Both;
 
-use message::Message;
-use reference::agree::{self, Both};
-
-libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    let message = Message::read(input);
-    if let Some(both) = Both::read(&message.configuration) {
-        agree::response(&both, &message.other, &message.lines);
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let input = Input::read(bytes);
+    if let Some(both) = Both::read(&input.configuration) {
+        both.compare_response(&input.context, &input.lines);
     }
 });

@@ -1,9 +1,10 @@
-//! A value of `x-amzn-trace-id`.
+//! A value of `x-amzn-trace-id` or `traceparent`.
 
 #![no_main]
 
-#[allow(dead_code)] // Not the rules of responses.
-#[path = "../../tests/reference/mod.rs"]
-mod reference;
+use test_support::comparison::{compare_trace_root, compare_traceparent};
 
-libfuzzer_sys::fuzz_target!(|value: &[u8]| reference::agree::trace_id(value));
+libfuzzer_sys::fuzz_target!(|value: &[u8]| {
+    compare_trace_root(value);
+    compare_traceparent(value);
+});

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use xtask::envoy::Process;
 
-use crate::cases;
 use crate::client::Connection;
 use crate::stage::{Setup, Stage, Test, eventually, get, is_new};
 use crate::upstream::Reply;
+use test_support::cases;
 
 pub const TESTS: &[Test] = &[
     (
@@ -38,7 +38,7 @@ pub fn counters(envoy: &Process) -> BTreeMap<String, u64> {
         .collect()
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 11] = [
     "adopted",
     "aws_normalized",
     "generated",
@@ -49,7 +49,6 @@ const NAMES: [&str; 12] = [
     "kept",
     "rejected",
     "replaced",
-    "signed",
     "untrusted",
 ];
 
@@ -120,13 +119,13 @@ fn without(calls: &'static [&'static str], line: &str) {
 fn without_metrics(_: &Stage) {
     without(
         &["proxy_define_metric"],
-        "this host has no metrics: no counters",
+        "this host has no metrics: there are no counters",
     );
 }
 
 fn without_timers(_: &Stage) {
     without(
         &["proxy_set_tick_period_milliseconds"],
-        "this host has no timers: no counters, and a changed log level goes unnoticed",
+        "this host has no timers: there are no counters, and a new log level has no effect",
     );
 }

@@ -11,11 +11,11 @@ use h2::{Reason, RecvStream, client, server};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
 use crate::client::TIMEOUT;
-use crate::generator::Line;
 use crate::protocols::runtime;
+use test_support::message::Line;
 
 /// A request and the header lines of the upstream's response to it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Message {
     pub path: Vec<u8>,
     pub request: Vec<Line>,

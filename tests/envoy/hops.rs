@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::Value;
 use xtask::envoy::{Output, Process};
 
-use crate::cases::Line;
 use crate::client::{Connection, all};
 use crate::counters::counters;
 use crate::stage::{
@@ -14,6 +13,7 @@ use crate::stage::{
     listeners, string_value,
 };
 use crate::upstream::Upstream;
+use test_support::cases::Line;
 
 pub const TESTS: &[Test] = &[
     ("hops: one id all the way, kept at the second", |_| {

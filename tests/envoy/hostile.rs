@@ -2,26 +2,29 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::env;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use request_id_filter::policy::Form;
+use proptest::prelude::Strategy;
+use request_id_rules::request::OriginalChange;
 use serde_json::{Value, json};
+use test_support::hostile::{self, Source};
+use test_support::message::{Line, as_envoy, source_address};
+use test_support::verdict::ExpectedId;
 use xtask::envoy::{Output, Process};
 use xtask::module;
 
-use crate::cases;
 use crate::counters::counters;
 use crate::echo::{
     Message, Outcome, as_http2, has_line_break, over_http1, over_http2, over_raw_http2,
     start_http1, start_http2,
 };
-use crate::generator::{self, Hostile, Line};
-use crate::reference::agree::host::{as_envoy, peer};
-use crate::reference::{Answer, Config, values};
 use crate::stage::{self, MANAGER, Stage, Test, at, eventually, is_new_of};
+use test_support::cases;
+use test_support::reference::{Answer, Config, values};
 
 pub const TESTS: &[Test] = &[(
     "hostile: no message traps, changes another header or gets an unsafe byte into an id",
@@ -39,7 +42,10 @@ fn hostile(_: &Stage) {
             .parse()
             .expect("HOSTILE_REQUESTS is a whole number")
     });
-    let seed = generator::seed();
+    let seed = env::var("HOSTILE_SEED").map_or_else(
+        |_| RandomState::new().hash_one(0),
+        |seed| seed.parse().expect("HOSTILE_SEED is a whole number"),
+    );
     println!("{requests} requests, HOSTILE_SEED={seed}");
     let started = Instant::now();
     let target = Target::start();
@@ -88,33 +94,37 @@ fn every_byte() -> Vec<Vec<Message>> {
         request: request.to_vec(),
         response: response.to_vec(),
     };
-    let requests = generator::every_byte_of_requests();
-    let responses = generator::every_byte_of_responses();
+    let requests = hostile::every_byte_of_requests();
+    let responses = hostile::every_byte_of_responses();
     let requests = requests.iter().map(|lines| message(lines, &[]));
     let responses = responses.iter().map(|lines| message(&[], lines));
     let messages: Vec<_> = requests.chain(responses).collect();
     messages.chunks(BATCH).map(<[Message]>::to_vec).collect()
 }
 
-/// The messages of a batch.
+/// Returns the messages of a batch.
 fn random(seed: u64, batch: usize) -> Vec<Message> {
     let batch = u64::try_from(batch).expect("a number");
-    let mut hostile = Hostile::new(seed.wrapping_add(batch));
-    let message = |place: usize| {
-        let (mut path, request) = hostile.request();
-        let mut response = hostile.response();
-        if place % 2 == 1 {
-            path.splice(..1, *b"/h2");
-            // What is more than Envoy takes ends the connection, and with it the responses to others.
-            response = as_http2(&response);
-            response.retain(|(name, value)| name.len() + value.len() < 2000);
-            response.truncate(20);
-        }
-        Message {
-            path,
-            request,
+    let mut source = Source::from_seed(seed.wrapping_add(batch));
+    let message =
+        (hostile::request(), hostile::response()).prop_map(|(request, response)| Message {
+            path: request.path,
+            request: request.lines,
             response,
+        });
+    let message = |index: usize| {
+        let mut message = source.draw(&message);
+        if index % 2 == 1 {
+            message.path.splice(..1, *b"/h2");
+            // A response that is more than Envoy accepts ends the connection and with it the other
+            // responses on it.
+            message.response = as_http2(&message.response);
+            message
+                .response
+                .retain(|(name, value)| name.len() + value.len() < 2000);
+            message.response.truncate(20);
         }
+        message
     };
     (0..BATCH).map(message).collect()
 }
@@ -245,10 +255,8 @@ impl Target {
         plain: impl Fn() -> Outcome,
     ) {
         let request = as_envoy(&message.request);
-        let mut lines = vec![(b":path".to_vec(), message.path.clone())];
-        lines.extend(request.clone());
-        let expected = config.request(&peer(&lines), &lines);
-        let is_rejected = expected.origin.starts_with("rejected");
+        let expected = config.request(&source_address(&request), &request, None);
+        let is_rejected = expected.is_rejected();
         let is_clear = !has_line_break(&message.request);
         let ids = values(&outcome.headers, &config.header);
         let mut counters = Vec::new();
@@ -266,18 +274,21 @@ impl Target {
                 // The id and its header.
                 let received = joined(&seen, &config.header);
                 let id = match &expected.id {
-                    Some(id) => id.clone(),
-                    None if expected.signed => ids.first().map_or(Vec::new(), |id| id.to_vec()),
-                    None => received.clone(),
+                    ExpectedId::Is(id) => id.clone(),
+                    ExpectedId::New(_) => received.clone(),
                 };
-                if expected.id.is_none() && !(expected.signed && config.echo != "overwrite") {
+                if matches!(expected.id, ExpectedId::New(_)) {
                     self.check_new(config, &id);
                 }
                 let sent = joined(&request, &config.header);
-                assert_eq!(received, if expected.written { id.clone() } else { sent });
-                let original = config.original().unwrap_or("x-original-request-id");
-                if config.original().is_some() {
-                    assert_eq!(values(&seen, original), expected.original);
+                assert_eq!(received, if expected.sets_id { id.clone() } else { sent });
+                if let Some(original) = config.original() {
+                    let originals = values(&seen, original);
+                    match &expected.original {
+                        OriginalChange::None => assert_eq!(originals, values(&request, original)),
+                        OriginalChange::Remove => assert!(originals.is_empty()),
+                        OriginalChange::Set(value) => assert_eq!(originals, [value]),
+                    }
                 }
                 // All others.
                 let ours = [Some(config.header.as_str()), config.original()];
@@ -294,7 +305,7 @@ impl Target {
                 assert_eq!(others(&seen), others(&request));
                 // The response.
                 let response = as_envoy(&message.response);
-                let answer = config.response(&id, &response);
+                let answer = config.response(&id, &response, None);
                 let before = Answer::of(&response, &config.header);
                 if answer.aws_ids != before.aws_ids && config.header != "x-amzn-requestid" {
                     counters.push("aws_normalized".into());
@@ -324,8 +335,8 @@ impl Target {
                     counters = expected.counters();
                     match &expected.id {
                         _ if config.echo != "overwrite" => {}
-                        Some(id) => assert_eq!(ids, [id]),
-                        None => self.check_new(config, ids[0]),
+                        ExpectedId::Is(id) => assert_eq!(ids, [id]),
+                        ExpectedId::New(_) => self.check_new(config, ids[0]),
                     }
                 }
                 self.found().unclear += u64::from(status == 200 || came_far && !is_clear);
@@ -339,12 +350,8 @@ impl Target {
 
     /// A new id has its form, and nobody else has it.
     fn check_new(&self, config: &Config, id: &[u8]) {
-        let form = match config.generate.as_str() {
-            "uuid4" => Form::Uuid4,
-            "uuid7" => Form::Uuid7,
-            _ => Form::Hex32,
-        };
-        assert!(is_new_of(form, std::str::from_utf8(id).expect("text")));
+        let id_text = std::str::from_utf8(id).expect("text");
+        assert!(is_new_of(config.format(), id_text), "{id_text}");
         let mut found = self.found();
         assert!(found.new_ids.insert(id.to_vec()), "given before");
     }
@@ -369,7 +376,7 @@ impl Target {
             )
         });
         assert!(
-            expected.counters.len() == 12,
+            expected.counters.len() == 11,
             "not every outcome came up, which takes 30000 requests: {:?}",
             expected.counters
         );

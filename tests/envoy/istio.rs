@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use request_id_filter::policy::Form;
+use request_id_rules::policy::IdFormat;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -17,7 +17,6 @@ use xtask::envoy::{self, Output, Process};
 use xtask::module;
 
 use crate::bases::{self, Base, IMAGE};
-use crate::cases::Line;
 use crate::client::{Connection, Response, all};
 use crate::counters::counters;
 use crate::stage::{
@@ -25,6 +24,7 @@ use crate::stage::{
 };
 use crate::updates::{file, publish};
 use crate::upstream::{Reply, Upstream};
+use test_support::cases::Line;
 
 pub const TESTS: &[Test] = &[
     (
@@ -532,7 +532,7 @@ fn gateway_updates(_: &Stage) {
     update(&plugin);
     eventually(Duration::from_secs(20), || {
         let id = mesh.send(0, "/", &[]).id();
-        (is_new_of(Form::Hex32, &id), id)
+        (is_new_of(IdFormat::Hex32, &id), id)
     });
     let mark = mesh.envoy.mark();
     plugin["spec"]["pluginConfig"] = json!({"generat": "uuid7"});
@@ -541,7 +541,7 @@ fn gateway_updates(_: &Stage) {
         .lines_until(mark, |line| line.contains("did you mean generate?"))
         .expect("a reason");
     let id = mesh.send(0, "/", &[]).id();
-    assert!(is_new_of(Form::Hex32, &id), "{id}");
+    assert!(is_new_of(IdFormat::Hex32, &id), "{id}");
     // A WasmPlugin without pluginConfig.
     plugin["spec"]["pluginConfig"] = json!({});
     update(&plugin);

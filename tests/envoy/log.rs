@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
-use crate::cases;
 use crate::client::Connection;
 use crate::stage::{Stage, Test, eventually};
 use crate::upstream::Reply;
+use test_support::cases;
 
 pub const TESTS: &[Test] = &[
     (

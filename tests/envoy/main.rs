@@ -3,14 +3,9 @@
 #[allow(dead_code)] // One base at a time is enough here.
 #[path = "../bases/mod.rs"]
 mod bases;
-#[path = "../cases/mod.rs"]
-mod cases;
 mod client;
 mod counters;
 mod echo;
-#[allow(dead_code)] // Not its configurations: Envoy has those of the table.
-#[path = "../generator/mod.rs"]
-mod generator;
 mod hops;
 mod hostile;
 mod istio;
@@ -18,9 +13,6 @@ mod log;
 mod memory;
 mod peers;
 mod protocols;
-#[allow(dead_code)] // Not the comparison with the rules themselves.
-#[path = "../reference/mod.rs"]
-mod reference;
 mod replies;
 mod soak;
 mod stage;

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use http::{HeaderMap, HeaderValue, Request, Response};
-use request_id_filter::policy::Form;
+use request_id_rules::policy::IdFormat;
 use tokio::net::TcpListener;
 use tokio::runtime;
 
@@ -105,7 +105,7 @@ fn sortable(stage: &Stage) {
     connection.send(requests.concat().as_bytes());
     let ids = [(); 200].map(|()| connection.receive().id());
     assert!(ids.is_sorted_by(|one, next| one < next), "{ids:#?}");
-    assert!(ids.iter().all(|id| is_new_of(Form::Uuid7, id)));
+    assert!(ids.iter().all(|id| is_new_of(IdFormat::Uuid7, id)));
 }
 
 fn head(stage: &Stage) {

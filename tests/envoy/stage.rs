@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use request_id_filter::policy::Form;
+use request_id_rules::policy::IdFormat;
 use serde_json::{Value, json};
 use xtask::envoy::{self, Output, Process};
 use xtask::module;
 
-use crate::cases::{self, Case, Line};
 use crate::client::{Connection, Response};
 use crate::upstream::{Reply, Seen, Upstream};
+use test_support::cases::{self, Case, Line};
 
 /// A test of this program: its name and what it does.
 pub type Test = (&'static str, fn(&Stage));
@@ -162,7 +162,7 @@ impl Stage {
         let mut connection = Connection::open(self.port);
         connection.send(&get("test", "/", &[("x-request-id", id.clone().into())]));
         assert_eq!(connection.receive().id(), id);
-        let kept = format!("{id} kept");
+        let kept = format!("kept {id}");
         let mut open = HashSet::new();
         let mut is_last = false;
         let from = self.settled.load(Ordering::Relaxed);
@@ -320,12 +320,13 @@ pub fn tracing(sampling: u32) -> Value {
 }
 
 /// What the module and Envoy call each other by for a plain request.
-const HOST_CALLS: [&str; 25] = [
+const HOST_CALLS: [&str; 28] = [
     "environ_get",
     "environ_sizes_get",
     "fd_write",
     "proc_exit",
     "random_get",
+    "proxy_call_foreign_function",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
@@ -337,6 +338,8 @@ const HOST_CALLS: [&str; 25] = [
     "proxy_log",
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",
+    "proxy_send_local_response",
+    "proxy_set_property",
     "proxy_set_tick_period_milliseconds",
     "proxy_on_configure",
     "proxy_on_context_create",
@@ -451,15 +454,15 @@ pub fn eventually(limit: Duration, mut look: impl FnMut() -> (bool, String)) {
 
 /// Whether `id` is a new one by default: a version 4 UUID in lower case.
 pub fn is_new(id: &str) -> bool {
-    is_new_of(Form::Uuid4, id)
+    is_new_of(IdFormat::Uuid4, id)
 }
 
 /// Whether `id` has the form of a new one.
-pub fn is_new_of(form: Form, id: &str) -> bool {
-    let version = match form {
-        Form::Uuid4 => b'4',
-        Form::Uuid7 => b'7',
-        Form::Hex32 => {
+pub fn is_new_of(format: IdFormat, id: &str) -> bool {
+    let version = match format {
+        IdFormat::Uuid4 => b'4',
+        IdFormat::Uuid7 => b'7',
+        IdFormat::Hex32 => {
             return id.len() == 32
                 && id
                     .bytes()

@@ -4,8 +4,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libtest_mimic::Trial;
+use request_id_rules::request::OriginalChange;
+use test_support::cases::{self, Case, Echo, Line};
+use test_support::reference::Config;
+use test_support::verdict::ExpectedId;
 
-use crate::cases::{self, Case, Echo, Id, Line};
 use crate::client::{Headers, all};
 use crate::stage::{Exchange, Shared, is_new_of};
 
@@ -26,12 +29,7 @@ pub fn trials(shared: &Arc<Shared>) -> Vec<Trial> {
                     check_response(&case, &exchange, &id);
                     // With tracing, the default configuration is the one that is shipped.
                     let is_shipped = sampling.is_some() && case.config.is_empty();
-                    check_filter(
-                        &case,
-                        &exchange,
-                        &id,
-                        is_shipped || case.config.contains(r#""log_origin": true"#),
-                    );
+                    check_filter(&case, &exchange, &id, is_shipped || case.logs_origin());
                     Ok(())
                 },
             ));
@@ -48,34 +46,32 @@ fn check_id(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<String>) -> 
             assert_eq!(response.len(), 1, "{exchange:#?}");
             response[0].to_vec()
         }
-        Echo::Theirs => {
+        Echo::Upstream => {
             let theirs = as_passed_on(&case.upstream);
             let theirs = all(&theirs, case.header);
             assert_eq!(response, theirs, "{exchange:#?}");
-            match (&case.id, &exchange.upstream[..]) {
-                (Id::Is(id), _) => id.clone(),
-                (Id::New(_), [seen]) => all(&seen.headers, case.header).concat(),
+            match (&case.verdict.id, &exchange.upstream[..]) {
+                (ExpectedId::Is(id), _) => id.clone(),
+                (ExpectedId::New(_), [seen]) => all(&seen.headers, case.header).concat(),
                 // Nobody but the log saw it.
-                (Id::New(_), _) => return access_logged(exchange, "request_id"),
+                (ExpectedId::New(_), _) => return access_logged(exchange, "request_id"),
             }
         }
     };
-    match &case.id {
-        Id::Is(expected) => assert_eq!(id, *expected, "{exchange:#?}"),
-        Id::New(form) => {
+    match &case.verdict.id {
+        ExpectedId::Is(expected) => assert_eq!(id, *expected, "{exchange:#?}"),
+        ExpectedId::New(format) => {
             let id = String::from_utf8(id.clone()).expect("text");
-            assert!(is_new_of(*form, &id), "{id}");
+            assert!(is_new_of(*format, &id), "{id}");
             assert!(new_ids.insert(id.clone()), "{id} was given before");
         }
     }
     if case.header == "x-request-id" {
-        if !case.signed {
-            assert_eq!(
-                access_logged(exchange, "request_id"),
-                as_logged(&id),
-                "{exchange:#?}"
-            );
-        }
+        assert_eq!(
+            access_logged(exchange, "request_id"),
+            as_logged(&id),
+            "{exchange:#?}"
+        );
         if case.echo == Echo::Id {
             assert_eq!(
                 access_logged(exchange, "response_request_id"),
@@ -113,20 +109,18 @@ fn check_request(case: &Case, exchange: &Exchange, id: &[u8]) {
     }
     let seen = &exchange.seen().headers;
     let sent = as_passed_on(&case.request);
-    if case.signed {
-        let received = all(seen, case.header).concat();
-        let sent: Vec<_> = all(&sent, case.header)
-            .into_iter()
-            .filter(|value| !value.is_empty())
-            .collect();
-        assert_eq!(received, sent.join(&b','), "{exchange:#?}");
-    } else if case.written {
-        assert_eq!(all(seen, case.header), [id], "{exchange:#?}");
+    let ids = all(seen, case.header);
+    if case.verdict.sets_id {
+        assert_eq!(ids, [id], "{exchange:#?}");
     } else {
-        assert_eq!(all(seen, case.header).concat(), id, "{exchange:#?}");
+        assert_eq!(ids.concat(), id, "{exchange:#?}");
     }
-    let original: Vec<_> = case.original.iter().map(Vec::as_slice).collect();
-    assert_eq!(all(seen, cases::ORIGINAL), original, "{exchange:#?}");
+    let originals = all(seen, cases::ORIGINAL);
+    match &case.verdict.original {
+        OriginalChange::None => assert_eq!(originals, all(&sent, cases::ORIGINAL)),
+        OriginalChange::Remove => assert!(originals.is_empty(), "{exchange:#?}"),
+        OriginalChange::Set(value) => assert_eq!(originals, [value], "{exchange:#?}"),
+    }
 
     let by_filter = [case.header, cases::ORIGINAL];
     let by_envoy = [
@@ -217,23 +211,12 @@ fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
             "unexpected: {call}"
         );
     }
-    let came = case
-        .request
-        .iter()
-        .any(|(name, _)| *name == cases::ORIGINAL);
-    let removed = came && case.config.contains("original") && case.original.is_none();
     let count = |call: &str| calls.iter().filter(|known| known.starts_with(call)).count();
-    let set = usize::from(case.written) + usize::from(case.original.is_some());
-    assert_eq!(
+    let changes = (
         count("proxy_replace_header_map_value(0,"),
-        set,
-        "{calls:#?}"
-    );
-    assert_eq!(
         count("proxy_remove_header_map_value("),
-        usize::from(removed),
-        "{calls:#?}"
     );
+    assert_eq!(changes, case.verdict.header_changes(), "{calls:#?}");
 
     // Counted inside, and handed over by the timer; published only where it is wanted.
     assert!(
@@ -243,20 +226,22 @@ fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
                 .iter()
                 .any(|line| line.contains("proxy_on_tick("))
     );
+    let mut config = Config::read(case.config.as_bytes()).expect("a configuration");
+    config.log_origin = log_origin;
     assert_eq!(
         count("proxy_set_property("),
-        usize::from(log_origin),
+        usize::from(log_origin) + usize::from(config.remembers(&case.verdict)),
         "{calls:#?}"
     );
     let origin = if log_origin {
-        case.origin().into()
+        case.verdict.origin.as_str().into()
     } else {
         serde_json::Value::Null
     };
     assert_eq!(exchange.access_log["origin"], origin, "{exchange:#?}");
 
     let said = exchange.traced("wasm log request-id request-id request-id: ");
-    assert_eq!(said, [case.log.replace("{}", &String::from_utf8_lossy(id))]);
+    assert_eq!(said, [case.verdict.log_line(&String::from_utf8_lossy(id))]);
 }
 
 /// Lines as Envoy passes them on: names in lower case, values without blanks around them.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use request_id_filter::policy::Form;
+use request_id_rules::policy::IdFormat;
 use serde_json::{Value, json};
 use xtask::envoy::{Output, Process};
 
@@ -72,7 +72,7 @@ fn refused_struct(_: &Stage) {
     }));
     assert!(
         error.contains(
-            "configuration refused: the configuration: found bytes of a protobuf message"
+            "configuration refused: the configuration: found a protobuf message instead of text"
         ),
         "{error}"
     );
@@ -106,10 +106,10 @@ impl Discovery {
     }
 
     /// Waits until new ids have this form.
-    fn wait_for(&self, form: Form) {
+    fn wait_for(&self, format: IdFormat) {
         eventually(Duration::from_secs(20), || {
             let id = request(self.port).id();
-            (is_new_of(form, &id), format!("{id} is no {form:?}"))
+            (is_new_of(format, &id), format!("{id} is not {format:?}"))
         });
     }
 }
@@ -135,7 +135,7 @@ pub fn publish(folder: &Path, resources: &[Value]) {
 
 /// Bad and good updates in turn, while requests come without pause and one is long under way.
 fn update_under_load(discovery: &mut Discovery, rejected: &str) {
-    discovery.wait_for(Form::Uuid4);
+    discovery.wait_for(IdFormat::Uuid4);
     let later = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec();
     discovery
         .upstream
@@ -163,10 +163,10 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
         let loads = [scope.spawn(load), scope.spawn(load)];
         let mut refused = 0;
         for (good, form) in [
-            ("hex32", Form::Hex32),
-            ("uuid7", Form::Uuid7),
-            ("uuid4", Form::Uuid4),
-            ("hex32", Form::Hex32),
+            ("hex32", IdFormat::Hex32),
+            ("uuid7", IdFormat::Uuid7),
+            ("uuid4", IdFormat::Uuid4),
+            ("hex32", IdFormat::Hex32),
         ] {
             let before = request(port).id();
             let mark = discovery.envoy.mark();
@@ -198,7 +198,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
     let late = late.receive();
     assert_eq!((late.status, &*late.body), (200, &b"late"[..]));
     assert!(
-        is_new_of(Form::Uuid4, &late.id()),
+        is_new_of(IdFormat::Uuid4, &late.id()),
         "the id it got when it came: {late:?}"
     );
 

@@ -251,7 +251,8 @@ fn assert_runs(module: &Path) {
     };
     assert_eq!(exchange("x-request-id: kept\r\n"), "kept");
     let made = exchange("");
-    let version = request_id_filter::id::rfc9562(made.as_bytes()).map(|id| id.get_version_num());
+    let version =
+        request_id_rules::id::parse_rfc9562(made.as_bytes()).map(|id| id.get_version_num());
     assert_eq!(version, Some(4), "{made}");
 }
 

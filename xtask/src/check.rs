@@ -4,27 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use request_id_filter::config;
+use request_id_rules::configuration::{self, Problem};
 use serde_json::Value;
-
-use crate::root;
-
-/// Where the schema stands in the repository.
-pub const SCHEMA: &str = "envoy/config.schema.json";
-
-/// The schema as it stands there.
-#[must_use]
-pub fn schema() -> String {
-    format!("{:#}\n", config::schema::schema())
-}
-
-/// # Errors
-/// The file cannot be written.
-pub fn write_schema() -> Result<()> {
-    fs::write(root().join(SCHEMA), schema()).context(SCHEMA)?;
-    println!("{SCHEMA}");
-    Ok(())
-}
 
 /// Prints `ok` and the configuration in force, for each configuration of the filter in a file.
 ///
@@ -42,9 +23,8 @@ pub fn check(file: &Path) -> Result<()> {
         let accepted = configuration
             .map_err(|problem| vec![problem])
             .and_then(|text| {
-                let refused =
-                    |all: Vec<config::Problem>| all.iter().map(ToString::to_string).collect();
-                config::parse(text.as_bytes()).map_err(refused)
+                let refused = |all: Vec<Problem>| all.iter().map(ToString::to_string).collect();
+                configuration::read(text.as_bytes()).map_err(refused)
             });
         match accepted {
             Ok(accepted) => {

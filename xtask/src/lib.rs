@@ -9,6 +9,7 @@ pub mod image;
 pub mod module;
 pub mod release;
 pub mod run;
+pub mod schema;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 #[cfg(feature = "bench")]
 use xtask::bench;
-use xtask::{check, image, module, release, run};
+use xtask::{check, image, module, release, run, schema};
 
 #[derive(Parser)]
 #[command(about)]
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Task::Image(source) => image::make(&source),
         Task::Run(ports) => run::run(&ports),
         Task::CheckConfig { file } => check::check(&file),
-        Task::Schema => check::write_schema(),
+        Task::Schema => schema::write(),
         Task::ReleaseNotes { tag } => release::print_notes(&tag),
     };
     match done {

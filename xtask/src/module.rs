@@ -22,15 +22,7 @@ pub const PATH: &str = "target/request-id-filter.wasm";
 /// # Errors
 /// No Rust, no way to add the target, or code that does not compile.
 pub fn build() -> Result<PathBuf> {
-    // The crate type is passed here because naming it in Cargo.toml beside "rlib" turns LTO off.
-    cargo(&[
-        "rustc",
-        "--package",
-        "request-id-filter",
-        "--lib",
-        "--crate-type",
-        "cdylib",
-    ])?;
+    cargo(&["build", "--package", "request-id-filter"])?;
     let built = target().join(WASM).join("release/request_id_filter.wasm");
     let built = fs::read(&built).with_context(|| built.display().to_string())?;
     let module = root().join(PATH);
@@ -154,26 +146,9 @@ pub fn interface(module: &[u8]) -> Result<(Vec<String>, Vec<String>)> {
     Ok((exports, imports))
 }
 
-/// What the module names an export that takes the place of the SDK's, before its name.
-const OURS: &str = "ours_";
-
 /// The module without the exports that Envoy need not call, and without what only they used.
 fn strip(built: &[u8]) -> Result<Vec<u8>> {
     let mut module = walrus::Module::from_buffer(built)?;
-    let replaced: Vec<_> = module
-        .exports
-        .iter()
-        .filter_map(|export| export.name.strip_prefix(OURS))
-        .map(str::to_owned)
-        .collect();
-    for name in replaced {
-        module.exports.remove(&name)?;
-    }
-    for export in module.exports.iter_mut() {
-        if let Some(name) = export.name.strip_prefix(OURS) {
-            export.name = name.to_owned();
-        }
-    }
     let unused: Vec<_> = module
         .exports
         .iter()

@@ -1,0 +1,125 @@
+//! The header names under which AWS sends its request ids.
+
+/// The headers in which AWS clients and gateways send a request id, in order of preference.
+///
+/// The order is the one in which most AWS SDKs read them. `x-amz-requestid` comes last because hardly
+/// anything sends it.
+pub const REQUEST_NAMES: &[&str] = &[
+    "x-amzn-requestid",
+    "x-amzn-request-id",
+    "x-amz-request-id",
+    "x-amz-requestid",
+];
+
+/// The headers in which AWS services report a request id, in order of preference. The first one is
+/// [`CANONICAL`].
+pub const RESPONSE_NAMES: &[&str] = &[
+    CANONICAL,
+    "x-amzn-request-id",
+    "apigw-requestid",
+    "x-amz-request-id",
+    "x-amz-requestid",
+    "x-amz-cognito-request-id",
+];
+
+/// The name that nearly every AWS service uses and every AWS SDK reads first.
+pub const CANONICAL: &str = "x-amzn-requestid";
+
+/// S3's second id, which AWS support asks for together with the first.
+pub const S3_HOST_ID: &str = "x-amz-id-2";
+
+/// The prefix that API Gateway puts before a header of its back end if it sets that header itself.
+/// Gateways behind one another repeat it.
+pub const REMAPPED: &str = "x-amzn-remapped-";
+
+/// A header from a list of AWS names, perhaps behind `x-amzn-remapped-`. Preferred headers compare
+/// as smaller.
+///
+/// Every plain name is preferred to every remapped one, and fewer prefixes are preferred to more:
+/// each prefix is one more gateway between the id and this proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AwsHeader {
+    prefixes: usize,
+    index: usize,
+}
+
+impl AwsHeader {
+    /// The first name of a list, without a prefix.
+    pub const MOST_PREFERRED: Self = Self {
+        prefixes: 0,
+        index: 0,
+    };
+
+    /// Returns which of `names` the header `name` is, in any case and with any number of
+    /// `x-amzn-remapped-` before it, or `None` if it is none of them.
+    #[must_use]
+    pub fn find(name: &[u8], names: &[&str]) -> Option<Self> {
+        let mut plain = name;
+        let mut prefixes: usize = 0;
+        while let Some(rest) = strip_prefix(plain, REMAPPED.as_bytes()) {
+            plain = rest;
+            prefixes = prefixes.saturating_add(1);
+        }
+        let index = names
+            .iter()
+            .position(|known| plain.eq_ignore_ascii_case(known.as_bytes()))?;
+        Some(Self { prefixes, index })
+    }
+
+    /// Returns the name from the list `names`, without its prefixes.
+    #[must_use]
+    pub fn plain_name<'n>(self, names: &[&'n str]) -> &'n str {
+        names.get(self.index).copied().unwrap_or_default()
+    }
+
+    /// Returns whether the name has at least one `x-amzn-remapped-` before it.
+    #[must_use]
+    pub fn is_remapped(self) -> bool {
+        self.prefixes > 0
+    }
+}
+
+fn strip_prefix<'a>(name: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = name.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_names_are_preferred_to_remapped_ones_and_those_to_nested_ones() {
+        let preferred_first: &[&[u8]] = &[
+            b"x-amzn-requestid",
+            b"x-amzn-request-id",
+            b"x-amz-request-id",
+            b"x-amz-requestid",
+            b"x-amzn-remapped-x-amzn-requestid",
+            b"X-Amzn-Remapped-X-Amz-RequestId",
+            b"x-amzn-remapped-x-amzn-remapped-x-amzn-requestid",
+        ];
+        let found: Vec<_> = preferred_first
+            .iter()
+            .map(|name| AwsHeader::find(name, REQUEST_NAMES).expect("a known name"))
+            .collect();
+        assert!(found.is_sorted(), "{found:?}");
+        assert_eq!(found[0], AwsHeader::MOST_PREFERRED);
+    }
+
+    #[test]
+    fn other_names_are_not_found() {
+        for name in [
+            &b"x-amzn-remapped-"[..],
+            b"x-amzn-remapped-date",
+            b"x-amzn-requestid-",
+            b"xx-amzn-requestid",
+            b"x-amz-id-2",
+            b"x-amzn-trace-id",
+            b"x-amz-remapped-x-amzn-requestid",
+            b"",
+        ] {
+            assert_eq!(AwsHeader::find(name, REQUEST_NAMES), None);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What a request id is, and which ids are valid.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::policy::{Accept, MaxLength};
+
+/// A request id, as it goes into headers.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestId(Vec<u8>);
+
+impl RequestId {
+    /// Returns the id that a header already holds, byte for byte.
+    #[must_use]
+    pub fn from_header(value: Vec<u8>) -> Self {
+        Self(value)
+    }
+
+    /// Returns a UUID in its canonical form: hyphenated and in lower case.
+    #[must_use]
+    pub fn from_uuid(uuid: Uuid) -> Self {
+        let mut text = vec![0; uuid::fmt::Hyphenated::LENGTH];
+        uuid.hyphenated().encode_lower(&mut text);
+        Self(text)
+    }
+
+    /// Returns 16 bytes as 32 hexadecimal digits in lower case.
+    #[must_use]
+    pub fn from_hex(bytes: [u8; 16]) -> Self {
+        let mut text = vec![0; uuid::fmt::Simple::LENGTH];
+        Uuid::from_bytes(bytes).simple().encode_lower(&mut text);
+        Self(text)
+    }
+
+    /// Returns the id as it goes into a header.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Shows visible ASCII as it is and escapes all other bytes, which a dry run can keep.
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) if self.0.iter().copied().all(is_visible) => f.write_str(text),
+            _ => fmt::Display::fmt(&self.0.escape_ascii(), f),
+        }
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({self})")
+    }
+}
+
+/// The reason why a value is not a valid id. It holds nothing of the value, which may be hostile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalid {
+    /// The value is longer than `incoming.max_length`.
+    TooLong,
+    /// The header holds different values.
+    Duplicate,
+    /// The value has a byte that `incoming.accept` does not allow.
+    BadByte,
+    /// The value does not have the form that `incoming.accept: uuid` asks for.
+    NotUuid,
+}
+
+impl Invalid {
+    /// Returns the word for the reason in logs and counters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::Duplicate => "duplicate",
+            Self::BadByte => "bad_byte",
+            Self::NotUuid => "not_uuid",
+        }
+    }
+}
+
+/// Checks whether `value` is a valid id exactly as it is.
+///
+/// # Errors
+/// Returns the first rule that `value` breaks. An empty value has no valid byte.
+pub fn check(accept: Accept, max_length: MaxLength, value: &[u8]) -> Result<(), Invalid> {
+    if value.len() > max_length.get() {
+        return Err(Invalid::TooLong);
+    }
+    let consists_of =
+        |is_allowed: fn(u8) -> bool| !value.is_empty() && value.iter().copied().all(is_allowed);
+    match accept {
+        Accept::Safe if !consists_of(is_safe) => Err(Invalid::BadByte),
+        Accept::Visible if !consists_of(is_visible) => Err(Invalid::BadByte),
+        Accept::Uuid if !is_uuid_form(value) => Err(Invalid::NotUuid),
+        _ => Ok(()),
+    }
+}
+
+/// Returns whether `byte` is a letter, a digit or one of `-._~+/=:@#`.
+///
+/// That covers UUIDs, hexadecimal numbers, both alphabets of base64, ULIDs, the ids of AWS and Ceph,
+/// `urn:uuid:` and Kong's `uuid#counter`. Left out is every byte that a quoted log field, a shell
+/// word, HTML or a list of header values gives a meaning of its own.
+#[must_use]
+pub const fn is_safe(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=' | b':' | b'@' | b'#'
+        )
+}
+
+/// Returns whether `byte` is visible ASCII other than the comma, which separates values.
+#[must_use]
+pub const fn is_visible(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b','
+}
+
+/// Returns whether `value` consists of hexadecimal digits in the form 8-4-4-4-12, in any case.
+#[must_use]
+pub fn is_uuid_form(value: &[u8]) -> bool {
+    parse_uuid_form(value).is_some()
+}
+
+/// Returns the UUID that `value` spells if it is one of RFC 9562: in the form 8-4-4-4-12, version 1
+/// to 8, variant `8` to `b`.
+///
+/// The version matters because Kinesis sends ids of that shape with any digit in its place, and an
+/// Envoy with `pack_trace_reason` on reads `9`, `a` and `b` there as a decision to trace.
+#[must_use]
+pub fn parse_rfc9562(value: &[u8]) -> Option<Uuid> {
+    parse_uuid_form(value).filter(|uuid| {
+        uuid.get_variant() == uuid::Variant::RFC4122 && (1..=8).contains(&uuid.get_version_num())
+    })
+}
+
+/// Returns the UUID of a provisional id, which is a UUID followed by `-provisional`.
+///
+/// Envoy's early header mutation sets `x-request-id` to such a value if the client sent no id, so
+/// that Envoy can make its tracing decision before any filter runs.
+#[must_use]
+pub fn parse_provisional(value: &[u8]) -> Option<Uuid> {
+    parse_uuid_form(value.strip_suffix(b"-provisional")?)
+}
+
+/// Parses the form 8-4-4-4-12 only. The parser of `uuid` also accepts braces, `urn:` and digits
+/// without hyphens, but none of those with a length of 36 bytes.
+fn parse_uuid_form(value: &[u8]) -> Option<Uuid> {
+    let text: &[u8; 36] = value.try_into().ok()?;
+    Uuid::try_parse_ascii(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_safe_set_is_exactly_this() {
+        let safe: Vec<u8> = (0..=255).filter(|&byte| is_safe(byte)).collect();
+        assert_eq!(
+            safe,
+            b"#+-./0123456789:=@ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~"
+        );
+    }
+
+    #[test]
+    fn visible_is_ascii_without_blanks_and_the_comma() {
+        let visible: Vec<u8> = (0..=255).filter(|&byte| is_visible(byte)).collect();
+        let expected: Vec<u8> = (0x21..=0x7e).filter(|&byte| byte != b',').collect();
+        assert_eq!(visible, expected);
+    }
+
+    #[test]
+    fn the_length_is_checked_before_the_bytes() {
+        let ten = MaxLength::new(10).unwrap();
+        for accept in [Accept::Safe, Accept::Visible] {
+            assert_eq!(check(accept, ten, &[b'a'; 10]), Ok(()));
+            assert_eq!(check(accept, ten, &[b'a'; 11]), Err(Invalid::TooLong));
+            assert_eq!(check(accept, ten, &[0xff; 11]), Err(Invalid::TooLong));
+            assert_eq!(check(accept, ten, &[0xff; 10]), Err(Invalid::BadByte));
+            assert_eq!(check(accept, ten, b""), Err(Invalid::BadByte));
+        }
+        assert_eq!(check(Accept::Uuid, ten, &[b'a'; 11]), Err(Invalid::TooLong));
+        assert_eq!(check(Accept::Uuid, ten, &[0xff; 10]), Err(Invalid::NotUuid));
+        assert_eq!(check(Accept::Uuid, ten, b""), Err(Invalid::NotUuid));
+    }
+
+    #[test]
+    fn hex_is_32_digits() {
+        let bytes = std::array::from_fn(|at| u8::try_from(at * 17).unwrap());
+        let id = RequestId::from_hex(bytes);
+        assert_eq!(id.as_bytes(), b"00112233445566778899aabbccddeeff");
+    }
+
+    #[test]
+    fn rfc9562_is_the_hyphenated_form_of_versions_1_to_8() {
+        for version in b"0123456789abcdef" {
+            let mut text = *b"01234567-89ab-4def-8123-456789ABCDEF";
+            text[14] = *version;
+            assert_eq!(
+                parse_rfc9562(&text).is_some(),
+                (b'1'..=b'8').contains(version)
+            );
+            assert!(is_uuid_form(&text));
+        }
+        for variant in b"0123456789abcdefAB" {
+            let mut text = *b"01234567-89ab-4def-8123-456789ABCDEF";
+            text[19] = *variant;
+            assert_eq!(parse_rfc9562(&text).is_some(), b"89abAB".contains(variant));
+            assert!(is_uuid_form(&text));
+        }
+        for other in [
+            &b"0123456789ab4def8123456789abcdef"[..],
+            b"{01234567-89ab-4def-8123-456789abcdef}",
+            b"urn:uuid:01234567-89ab-4def-8123-456789abcdef",
+            b"01234567-89ab-4def-8123-456789abcdeg",
+            b"01234567-89ab-4def-8123-456789abcde",
+            b"0123456-789ab-4def-8123-456789abcdef",
+            b"",
+        ] {
+            assert_eq!(parse_rfc9562(other), None, "{}", other.escape_ascii());
+            assert!(!is_uuid_form(other), "{}", other.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_provisional_id_is_a_uuid_and_the_marker() {
+        let uuid = "01234567-89ab-4def-8123-456789abcdef";
+        let parsed = parse_provisional(format!("{uuid}-provisional").as_bytes());
+        assert_eq!(parsed.expect("provisional").to_string(), uuid);
+        for other in [
+            uuid.to_owned(),
+            format!("{uuid}-Provisional"),
+            format!("{uuid}-provisional "),
+            format!("{uuid}provisional"),
+            format!("{{{uuid}}}-provisional"),
+            "0123456789ab4def8123456789abcdef-provisional".into(),
+            "-provisional".into(),
+            String::new(),
+        ] {
+            assert_eq!(parse_provisional(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_a_log_or_a_terminal_would_interpret_are_escaped() {
+        for (id, shown) in [
+            (&b"a<b>"[..], "a<b>"),
+            (b"a b", "a b"),
+            (b"a\nb", r"a\nb"),
+            (b"\x1b[31m", r"\x1b[31m"),
+            ("caf\u{e9}".as_bytes(), r"caf\xc3\xa9"),
+            (b"\xff", r"\xff"),
+            (b"\\", r"\"),
+        ] {
+            let id = RequestId::from_header(id.to_vec());
+            assert_eq!(id.to_string(), shown);
+            assert_eq!(format!("{id:?}"), format!("RequestId({shown})"));
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Which other header supplies the id if the client sent none, and what its value becomes.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::aws::{self, AwsHeader};
+use crate::header_name::HeaderName;
+use crate::headers::{HeaderLine, list_items, trim};
+use crate::id::{self, RequestId};
+use crate::policy::{Accept, MaxLength, NonUuid, Policy, Source};
+
+/// The name space of derived ids: `uuid5(NAMESPACE_DNS, "amazonaws.com")`.
+pub const NAMESPACE: Uuid = Uuid::from_u128(0xc808_314f_e68b_5445_857c_37f5_4156_fc48);
+
+/// Values that software sends if it has no id: nil and max UUIDs (ElasticMQ sends the nil UUID),
+/// words for nothing, what API Gateway's test console sends, and what API Gateway logs in place of an
+/// id that it refused.
+const PLACEHOLDERS: &[&str] = &[
+    "00000000-0000-0000-0000-000000000000",
+    "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    "-",
+    "none",
+    "null",
+    "undefined",
+    "unknown",
+    "test-invoke-request",
+    "UUID_REPLACED_INVALID_REQUEST_ID",
+];
+
+/// A header that can supply an id. Its name is never taken from bytes of the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceHeader {
+    /// One of [`aws::REQUEST_NAMES`], perhaps behind `x-amzn-remapped-`.
+    Aws(AwsHeader),
+    /// A header that the configuration names.
+    Named(HeaderName),
+    /// `x-amzn-trace-id` or `traceparent`.
+    Trace(&'static str),
+}
+
+/// Shows the name of the header, with one prefix if it has any.
+impl fmt::Display for SourceHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aws(header) => {
+                if header.is_remapped() {
+                    f.write_str(aws::REMAPPED)?;
+                }
+                f.write_str(header.plain_name(aws::REQUEST_NAMES))
+            }
+            Self::Named(name) => f.write_str(name.as_str()),
+            Self::Trace(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A header that is present but supplies no id, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnusableSource {
+    /// The header.
+    pub header: SourceHeader,
+    /// The reason why no part of its value can be used.
+    pub reason: Unusable,
+}
+
+impl fmt::Display for UnusableSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} not used: {}", self.header, self.reason.name())
+    }
+}
+
+/// The reason why a value of a source cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// The value is empty.
+    Empty,
+    /// The value is longer than `incoming.max_length`.
+    TooLong,
+    /// The value stands for a missing id.
+    Placeholder,
+    /// The value has a byte that is not visible ASCII, or that `incoming.accept` does not allow in a
+    /// value that is used as it is.
+    BadByte,
+    /// The value is not a UUID, and the policy uses only those.
+    NotUuid,
+    /// The value does not have the format of the trace header.
+    BadFormat,
+}
+
+impl Unusable {
+    /// Returns the word for the reason in the debug log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TooLong => "too_long",
+            Self::Placeholder => "placeholder",
+            Self::BadByte => "bad_byte",
+            Self::NotUuid => "not_uuid",
+            Self::BadFormat => "bad_format",
+        }
+    }
+}
+
+/// The result of a search for an id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Search {
+    /// The id and the header that supplied it.
+    pub found: Option<(RequestId, SourceHeader)>,
+    /// The headers that the policy prefers to that one, but whose values are unusable.
+    pub unusable: Vec<UnusableSource>,
+}
+
+/// Searches the headers of a request for an id: it takes the first usable value of the header that
+/// the policy prefers among those that have one.
+pub fn search<'a>(policy: &Policy, headers: impl Iterator<Item = HeaderLine<'a>>) -> Search {
+    let mut best: Option<(Position, RequestId)> = None;
+    let mut unusable: Vec<(Position, Unusable)> = Vec::new();
+    for (name, value) in headers {
+        for (index, source) in policy.headers.sources().iter().enumerate() {
+            let Some(aws_header) = find_in_source(source, name, policy.headers.id()) else {
+                continue;
+            };
+            let position = Position { index, aws_header };
+            // Of several lines of one header, the first usable one is taken.
+            if best.as_ref().is_some_and(|(best, _)| *best <= position) {
+                continue;
+            }
+            match id_from_value(policy, source, value) {
+                Ok(id) => best = Some((position, id)),
+                Err(reason) => unusable.push((position, reason)),
+            }
+        }
+    }
+    let best_position = best.as_ref().map(|(position, _)| *position);
+    Search {
+        unusable: unusable
+            .into_iter()
+            .filter(|(position, _)| best_position.is_none_or(|best| *position < best))
+            .filter_map(|(position, reason)| {
+                let header = position.header(policy)?;
+                Some(UnusableSource { header, reason })
+            })
+            .collect(),
+        found: best.and_then(|(position, id)| Some((id, position.header(policy)?))),
+    }
+}
+
+/// The position of a header in the order of preference; a smaller one is preferred.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Position {
+    /// The position in `adopt.from`.
+    index: usize,
+    /// The position among AWS's names, for the source that stands for them.
+    aws_header: AwsHeader,
+}
+
+impl Position {
+    fn header(self, policy: &Policy) -> Option<SourceHeader> {
+        Some(match policy.headers.sources().get(self.index)? {
+            Source::Aws => SourceHeader::Aws(self.aws_header),
+            Source::TraceRoot => SourceHeader::Trace(Source::TRACE_ROOT),
+            Source::Traceparent => SourceHeader::Trace(Source::TRACEPARENT),
+            Source::Header(name) => SourceHeader::Named(name.clone()),
+        })
+    }
+}
+
+/// Returns which of the headers of `source` the header `name` is, if it is one of them. The header
+/// of the id is never a source, even if it has a name of AWS's.
+fn find_in_source(source: &Source, name: &[u8], id: &HeaderName) -> Option<AwsHeader> {
+    match source.header() {
+        Some(header) => name
+            .eq_ignore_ascii_case(header.as_bytes())
+            .then_some(AwsHeader::MOST_PREFERRED),
+        None => AwsHeader::find(name, aws::REQUEST_NAMES).filter(|_| !id.matches(name)),
+    }
+}
+
+/// Returns the id that the value of a header supplies, or the reason why its last part is unusable.
+fn id_from_value(policy: &Policy, source: &Source, value: &[u8]) -> Result<RequestId, Unusable> {
+    let fits = |length| match policy.max_length.get() {
+        max_length if length <= max_length => Ok(()),
+        _ => Err(Unusable::TooLong),
+    };
+    match source {
+        Source::Aws | Source::Header(_) => {
+            let mut result = Err(Unusable::Empty);
+            for item in list_items(value) {
+                result = id_from_item(policy, item);
+                if result.is_ok() {
+                    break;
+                }
+            }
+            result
+        }
+        Source::TraceRoot => {
+            let root = trace_root(value).ok_or(Unusable::BadFormat)?;
+            fits(root.len())?;
+            Ok(derive(&root))
+        }
+        Source::Traceparent => {
+            let trace_id = trace_id(value).ok_or(Unusable::BadFormat)?;
+            fits(trace_id.len())?;
+            Ok(RequestId::from_header(trace_id.to_vec()))
+        }
+    }
+}
+
+/// Returns what one part of a value becomes. Which bytes it may have depends on what is done with
+/// it: any visible ASCII can be hashed, but a value that is used as it is must be a valid id.
+fn id_from_item(policy: &Policy, item: &[u8]) -> Result<RequestId, Unusable> {
+    let accept = match policy.non_uuid {
+        NonUuid::Verbatim => policy.accept,
+        NonUuid::Derive | NonUuid::Skip => Accept::Visible,
+    };
+    check_usable(accept, policy.max_length, item)?;
+    match (id::parse_rfc9562(item), policy.non_uuid) {
+        (Some(uuid), _) => Ok(RequestId::from_uuid(uuid)),
+        (None, NonUuid::Derive) => Ok(derive(item)),
+        (None, NonUuid::Verbatim) => Ok(RequestId::from_header(item.to_vec())),
+        (None, NonUuid::Skip) => Err(Unusable::NotUuid),
+    }
+}
+
+/// Checks whether a value can serve as an id: it is valid and not a placeholder.
+///
+/// # Errors
+/// Returns the rule that the value breaks.
+pub fn check_usable(accept: Accept, max_length: MaxLength, value: &[u8]) -> Result<(), Unusable> {
+    if PLACEHOLDERS
+        .iter()
+        .any(|placeholder| value.eq_ignore_ascii_case(placeholder.as_bytes()))
+    {
+        return Err(Unusable::Placeholder);
+    }
+    id::check(accept, max_length, value).map_err(|invalid| match invalid {
+        id::Invalid::TooLong => Unusable::TooLong,
+        id::Invalid::NotUuid => Unusable::NotUuid,
+        id::Invalid::BadByte | id::Invalid::Duplicate => Unusable::BadByte,
+    })
+}
+
+/// Returns the version 5 UUID of a value in [`NAMESPACE`], which anyone can recompute.
+///
+/// Envoy can sample traces by it. A value that is used as it is, such as `req-1`, is never sampled.
+fn derive(value: &[u8]) -> RequestId {
+    RequestId::from_uuid(Uuid::new_v5(&NAMESPACE, value))
+}
+
+/// Returns the `Root` of an AWS trace header in lower case: `1-`, 8 hexadecimal digits, `-`, 24
+/// hexadecimal digits.
+///
+/// Fields are accepted in any order and their keys in any case, with or without blanks, as AWS's own
+/// gateways send them (`sampled=0;root=1-…`).
+fn trace_root(value: &[u8]) -> Option<[u8; 35]> {
+    value
+        .split(|byte| matches!(byte, b';' | b','))
+        .filter_map(|field| {
+            let equals = field.iter().position(|&byte| byte == b'=')?;
+            let (key, root) = field.split_at_checked(equals)?;
+            let root = trim(root.split_first()?.1);
+            trim(key).eq_ignore_ascii_case(b"root").then_some(root)
+        })
+        .find_map(|root| {
+            let mut root: [u8; 35] = root.try_into().ok()?;
+            root.make_ascii_lowercase();
+            let mut parts = root.split(|&byte| byte == b'-');
+            let is_root = parts.next() == Some(b"1")
+                && parts.next().is_some_and(|time| is_lower_hex(time, 8))
+                && parts.next().is_some_and(|rest| is_lower_hex(rest, 24))
+                && parts.next().is_none();
+            is_root.then_some(root)
+        })
+}
+
+/// Returns the trace-id of a `traceparent` that is valid by W3C Trace Context, 3.2: lower-case
+/// hexadecimal digits, a version other than `ff`, a trace-id and a parent-id that are not all zeros,
+/// and nothing after the flags in version `00`.
+fn trace_id(value: &[u8]) -> Option<&[u8]> {
+    let is_nonzero_hex =
+        |part: &[u8], length| is_lower_hex(part, length) && part.iter().any(|&byte| byte != b'0');
+    let mut parts = trim(value).split(|&byte| byte == b'-');
+    let version = parts.next().filter(|part| is_lower_hex(part, 2))?;
+    let trace_id = parts.next().filter(|part| is_nonzero_hex(part, 32))?;
+    let _parent_id = parts.next().filter(|part| is_nonzero_hex(part, 16))?;
+    let _flags = parts.next().filter(|part| is_lower_hex(part, 2))?;
+    let is_valid = version != b"ff" && (version != b"00" || parts.next().is_none());
+    is_valid.then_some(trace_id)
+}
+
+fn is_lower_hex(text: &[u8], length: usize) -> bool {
+    text.len() == length
+        && text
+            .iter()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_space_is_derived_from_amazonaws_com() {
+        assert_eq!(
+            NAMESPACE,
+            Uuid::new_v5(&Uuid::NAMESPACE_DNS, b"amazonaws.com")
+        );
+    }
+
+    #[test]
+    fn placeholders_are_unusable_in_any_case() {
+        let check =
+            |value: &str| check_usable(Accept::Safe, MaxLength::default(), value.as_bytes());
+        for placeholder in PLACEHOLDERS {
+            assert_eq!(check(placeholder), Err(Unusable::Placeholder));
+            assert_eq!(
+                check(&placeholder.to_uppercase()),
+                Err(Unusable::Placeholder)
+            );
+        }
+        assert_eq!(check("nullable"), Ok(()));
+    }
+
+    #[test]
+    fn roots_are_read_as_aws_writes_them() {
+        const ROOT: &[u8; 35] = b"1-67891233-abcdef012345678912345678";
+        for header in [
+            "Root=1-67891233-abcdef012345678912345678",
+            "Root=1-67891233-ABCDEF012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1",
+            "Self=1-67891234-12456789abcdef0123456789;Root=1-67891233-abcdef012345678912345678",
+            "sampled=0;root=1-67891233-abcdef012345678912345678",
+            " Sampled = 1 ; ROOT = 1-67891233-abcdef012345678912345678 ",
+            "Root=;Root=1-67891233-abcdef012345678912345678",
+            "x=1,Root=1-67891233-abcdef012345678912345678",
+        ] {
+            assert_eq!(
+                trace_root(header.as_bytes()).as_ref(),
+                Some(ROOT),
+                "{header}"
+            );
+        }
+        for header in [
+            "",
+            "Root",
+            "Root=",
+            "Root=;",
+            "1-67891233-abcdef012345678912345678",
+            "Self=1-67891233-abcdef012345678912345678",
+            "Root=2-67891233-abcdef012345678912345678",
+            "Root=1-6789123-abcdef0123456789123456789",
+            "Root=1-67891233-abcdef01234567891234567",
+            "Root=1-67891233-abcdef012345678912345678-",
+            "Root=1-67891233-abcdef01234567891234567g",
+            "Root=1-67891233-abcdef01234-678912345678",
+            "0f8fad5b-d9cb-469f-a165-70867728950e",
+        ] {
+            assert_eq!(trace_root(header.as_bytes()), None, "{header}");
+        }
+        assert_eq!(trace_root(b"Root=\xff"), None);
+    }
+
+    #[test]
+    fn trace_ids_are_read_as_w3c_writes_them() {
+        const ID: &[u8] = b"0af7651916cd43dd8448eb211c80319c";
+        for header in [
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            " 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\t",
+            "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what-ever",
+        ] {
+            assert_eq!(trace_id(header.as_bytes()), Some(ID), "{header}");
+        }
+        for header in [
+            "",
+            "0af7651916cd43dd8448eb211c80319c",
+            "00-0af7651916cd43dd8448eb211c80319c",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319g-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "0-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-B7AD6B7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "FF-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "0A-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-",
+        ] {
+            assert_eq!(trace_id(header.as_bytes()), None, "{header}");
+        }
+    }
+}

@@ -1,9 +1,0 @@
-//! A value of `authorization`, and a path, which may have `SignedHeaders`.
-
-#![no_main]
-
-#[allow(dead_code)] // Not the rules of responses.
-#[path = "../../tests/reference/mod.rs"]
-mod reference;
-
-libfuzzer_sys::fuzz_target!(|value: &[u8]| reference::agree::signed_headers(value));

@@ -1,0 +1,554 @@
+//! Which configurations are accepted, what the problems of the others say, and the JSON Schema.
+
+use std::fs;
+
+use request_id_rules::configuration;
+use serde_json::{Value, json};
+use test_support::cases;
+use xtask::{root, schema};
+
+fn problems(text: impl AsRef<[u8]>) -> Vec<String> {
+    match configuration::read(text.as_ref()) {
+        Ok(accepted) => panic!("accepted: {}", accepted.effective),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn effective(text: &str) -> Value {
+    let accepted = configuration::read(text.as_bytes())
+        .unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
+    serde_json::from_str(&accepted.effective).expect("JSON")
+}
+
+#[test]
+fn empty_text_is_the_default_configuration() {
+    let default = json!({
+        "header": "x-request-id",
+        "incoming": {"trust": "all", "accept": "safe", "max_length": 200, "on_invalid": "replace", "original": null},
+        "adopt": {"from": ["aws"], "non_uuid": "derive"},
+        "generate": "uuid4",
+        "response": {"echo": "overwrite", "normalize_aws": true, "expose": false},
+        "log_origin": false,
+    });
+    for text in [
+        "",
+        " \r\n\t",
+        "{}",
+        " { } ",
+        r#"{"incoming": {}, "adopt": {}, "response": {}}"#,
+        r#"{"_x": 1}"#,
+    ] {
+        assert_eq!(effective(text), default, "{text}");
+    }
+}
+
+#[test]
+fn the_effective_configuration_can_be_read_again() {
+    for case in cases::all() {
+        let accepted = configuration::read(case.config.as_bytes()).expect(case.config);
+        assert_eq!(
+            configuration::read(accepted.effective.as_bytes()).expect("the same"),
+            accepted
+        );
+    }
+}
+
+#[test]
+fn names_and_ranges_are_shown_normalized() {
+    let shown = effective(
+        r#"{"header": "X-Id", "incoming": {"trust": ["10.1.2.3/8", "2001:DB8::"], "original": "X-Was", "max_length": 64.0},
+            "adopt": {"from": ["aws", "Traceparent", "X-Amzn-Trace-Id", "X-Other"]}}"#,
+    );
+    assert_eq!(shown["header"], "x-id");
+    assert_eq!(
+        shown["incoming"]["trust"],
+        json!(["10.0.0.0/8", "2001:db8::/128"])
+    );
+    assert_eq!(shown["incoming"]["original"], "x-was");
+    assert_eq!(shown["incoming"]["max_length"], 64);
+    assert_eq!(
+        shown["adopt"]["from"],
+        json!(["aws", "traceparent", "x-amzn-trace-id", "x-other"])
+    );
+}
+
+const NAME: &str = "the name of a header (letters, digits and hyphens, without a colon), but none that HTTP needs itself, such as host";
+const RANGE: &str =
+    r#"an IPv4 or IPv6 address, or a range such as "10.0.0.0/8" or "2001:db8::/32""#;
+
+#[test]
+fn a_problem_says_where_it_is_and_what_is_allowed() {
+    for (text, expected) in [
+        // Unknown keys, with the likely one wherever it belongs.
+        (r#"{"xyzzy": 1}"#, "xyzzy: unknown key, with 1; allowed: header, incoming, adopt, generate, response, log_origin".into()),
+        (r#"{"heade": 1}"#, "heade: unknown key, with 1; did you mean header? allowed: header, incoming, adopt, generate, response, log_origin".into()),
+        (r#"{"max_length": 64}"#, "max_length: unknown key, with 64; did you mean incoming.max_length? allowed: header, incoming, adopt, generate, response, log_origin".into()),
+        (r#"{"incoming": {"max_lenght": 64}}"#, "incoming.max_lenght: unknown key, with 64; did you mean incoming.max_length? allowed: trust, accept, max_length, on_invalid, original".into()),
+        (r#"{"incoming": {"maxLength": 64}}"#, "incoming.maxLength: unknown key, with 64; did you mean incoming.max_length? allowed: trust, accept, max_length, on_invalid, original".into()),
+        (r#"{"incoming.trust": "all"}"#, r#"incoming.trust: unknown key, with "all"; allowed: header, incoming, adopt, generate, response, log_origin"#.into()),
+        (r#"{"adopt": {"Non-UUID": "skip"}}"#, r#"adopt.Non-UUID: unknown key, with "skip"; did you mean adopt.non_uuid? allowed: from, non_uuid"#.into()),
+        (r#"{"verbose": "info"}"#, r#"verbose: unknown key, with "info"; allowed: header, incoming, adopt, generate, response, log_origin"#.into()),
+        (r#"{"": {}}"#, "\"\": unknown key, with {}; allowed: header, incoming, adopt, generate, response, log_origin".into()),
+        ("{\"caf\u{e9}\\n\": 1}", r"caf\u{e9}\n: unknown key, with 1; allowed: header, incoming, adopt, generate, response, log_origin".into()),
+        (r#"{"generate": "uuid4", "generate": "uuid7"}"#, "generate: found the key twice; allowed: once".into()),
+        // Wrong types and values.
+        (r#"{"header": 5}"#, format!("header: found 5; allowed: {NAME}")),
+        (r#"{"header": null}"#, format!("header: found null; allowed: {NAME}")),
+        (r#"{"header": ""}"#, format!(r#"header: found ""; allowed: {NAME}"#)),
+        (r#"{"header": ":path"}"#, format!(r#"header: found ":path"; allowed: {NAME}"#)),
+        (r#"{"header": "x request id"}"#, format!(r#"header: found "x request id"; allowed: {NAME}"#)),
+        (r#"{"header": "Content-Length"}"#, format!(r#"header: found "Content-Length"; allowed: {NAME}"#)),
+        (r#"{"incoming": []}"#, "incoming: found []; allowed: an object".into()),
+        (r#"{"incoming": {"trust": "some"}}"#, r#"incoming.trust: found "some"; allowed: "all", "none" or a list of address ranges such as "10.0.0.0/8""#.into()),
+        (r#"{"incoming": {"trust": "10.0.0.0/8"}}"#, r#"incoming.trust: found "10.0.0.0/8"; allowed: "all", "none" or a list of address ranges such as "10.0.0.0/8""#.into()),
+        (r#"{"incoming": {"trust": ["::1", "10.0.0.0/33"]}}"#, format!(r#"incoming.trust[1]: found "10.0.0.0/33"; allowed: {RANGE}"#)),
+        (r#"{"incoming": {"trust": [10]}}"#, format!("incoming.trust[0]: found 10; allowed: {RANGE}")),
+        (r#"{"incoming": {"accept": "Safe"}}"#, r#"incoming.accept: found "Safe"; allowed: "safe", "uuid" or "visible""#.into()),
+        (r#"{"incoming": {"max_length": 0}}"#, "incoming.max_length: found 0; allowed: a whole number from 1 to 1024".into()),
+        (r#"{"incoming": {"max_length": 1025}}"#, "incoming.max_length: found 1025; allowed: a whole number from 1 to 1024".into()),
+        (r#"{"incoming": {"max_length": -1}}"#, "incoming.max_length: found -1; allowed: a whole number from 1 to 1024".into()),
+        (r#"{"incoming": {"max_length": 1.5}}"#, "incoming.max_length: found 1.5; allowed: a whole number from 1 to 1024".into()),
+        (r#"{"incoming": {"max_length": 1e99}}"#, "incoming.max_length: found 1e99; allowed: a whole number from 1 to 1024".into()),
+        (r#"{"incoming": {"max_length": "200"}}"#, r#"incoming.max_length: found "200"; allowed: a whole number from 1 to 1024"#.into()),
+        (r#"{"incoming": {"on_invalid": "drop"}}"#, r#"incoming.on_invalid: found "drop"; allowed: "replace", "reject" or "keep""#.into()),
+        (r#"{"incoming": {"original": true}}"#, format!("incoming.original: found true; allowed: null or {NAME}")),
+        (r#"{"incoming": {"original": ":x"}}"#, format!(r#"incoming.original: found ":x"; allowed: null or {NAME}"#)),
+        (r#"{"adopt": {"from": "aws"}}"#, r#"adopt.from: found "aws"; allowed: a list of header names and "aws""#.into()),
+        (r#"{"adopt": {"from": ["aws", ":path"]}}"#, format!(r#"adopt.from[1]: found ":path"; allowed: "aws" or {NAME}"#)),
+        (r#"{"adopt": {"from": [null]}}"#, format!(r#"adopt.from[0]: found null; allowed: "aws" or {NAME}"#)),
+        (r#"{"adopt": {"non_uuid": false}}"#, r#"adopt.non_uuid: found false; allowed: "derive", "verbatim" or "skip""#.into()),
+        (r#"{"generate": "uuid"}"#, r#"generate: found "uuid"; allowed: "uuid4", "uuid7" or "hex32""#.into()),
+        (r#"{"response": {"echo": true}}"#, r#"response.echo: found true; allowed: "overwrite", "if_absent" or "never""#.into()),
+        (r#"{"response": {"normalize_aws": "true"}}"#, r#"response.normalize_aws: found "true"; allowed: true or false"#.into()),
+        // Keys that contradict each other.
+        (r#"{"incoming": {"original": "X-Request-ID"}}"#, r#"incoming.original: found "x-request-id"; allowed: a header other than the one of the id (`header`)"#.into()),
+        (r#"{"header": "x-a", "adopt": {"from": ["aws", "X-A"]}}"#, r#"adopt.from[1]: found "x-a"; allowed: a header other than the one of the id (`header`)"#.into()),
+        (r#"{"header": "traceparent", "adopt": {"from": ["traceparent"]}}"#, r#"adopt.from[0]: found "traceparent"; allowed: a header other than the one of the id (`header`)"#.into()),
+        (r#"{"incoming": {"original": "X-Parent-Id"}, "adopt": {"from": ["x-parent-id"]}}"#, r#"incoming.original: found "x-parent-id"; allowed: a header from which no id is adopted (`adopt.from`)"#.into()),
+        (r#"{"incoming": {"original": "x-amzn-remapped-x-amzn-requestid"}}"#, r#"incoming.original: found "x-amzn-remapped-x-amzn-requestid"; allowed: a header from which no id is adopted (`adopt.from`)"#.into()),
+        // Characters that a terminal would interpret.
+        (r#"{"generate": "\u001b[31m\u2028"}"#, r#"generate: found "\u{1b}[31m\u{2028}"; allowed: "uuid4", "uuid7" or "hex32""#.into()),
+        ("{\"generate\": \"\u{1b}\"}", "the configuration: not JSON: invalid string control character at line 1, column 15".into()),
+        ("{\"generate\": \"\\\u{1b}[31m\"}", r"the configuration: not JSON: invalid escape character \u{1b} at line 1, column 16".into()),
+        ("{\"generate\": \"\\\n\"}", r"the configuration: not JSON: invalid escape character \u{a} at line 1, column 16".into()),
+        (r#"{"generate": "\u00zz"}"#, "the configuration: not JSON: invalid hexadecimal character z at line 1, column 19".into()),
+        // Text that is not an object, and text that is not JSON.
+        ("[1]", "the configuration: found [1]; allowed: an object".into()),
+        ("null", "the configuration: found null; allowed: an object".into()),
+        (r#""{}""#, r#"the configuration: found "{}"; allowed: an object"#.into()),
+        ("{} {}", "the configuration: not JSON: end of file expected at line 1, column 4".into()),
+        ("{}\n}", "the configuration: not JSON: end of file expected at line 2, column 1".into()),
+        ("{\"header\": \"x\",\n  \"generate\": uuid4}", "the configuration: not JSON: value expected at line 2, column 15".into()),
+        ("{\"header\": \"x\"\n  \"generate\": 1}", "the configuration: not JSON: comma or end of sequence expected at line 2, column 3".into()),
+        ("{'header': 'x'}", "the configuration: not JSON: string expected at line 1, column 2".into()),
+        ("{", "the configuration: not JSON: value or end of sequence expected at line 1, column 2".into()),
+        ("header: x-request-id", "the configuration: not JSON: value expected at line 1, column 1".into()),
+    ] {
+        assert_eq!(problems(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let text = r#"{
+        "header": "a b",
+        "incoming": {"trust": ["x", "10.0.0.1", "y"], "acept": "uuid", "max_length": 0},
+        "adopt": {"from": [":a", "x-request-id"]},
+        "response": []
+    }"#;
+    let paths: Vec<_> = problems(text)
+        .iter()
+        .map(|line| line.split(':').next().unwrap_or_default().to_owned())
+        .collect();
+    // The header has a problem itself, so nothing is compared with it.
+    assert_eq!(
+        paths,
+        [
+            "header",
+            "incoming.trust[0]",
+            "incoming.trust[2]",
+            "incoming.acept",
+            "incoming.max_length",
+            "adopt.from[0]",
+            "response"
+        ]
+    );
+}
+
+#[test]
+fn an_invalid_item_keeps_the_indexes_of_those_after_it() {
+    let lines = problems(r#"{"adopt": {"from": ["a b", "x-request-id"]}}"#);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines[0].starts_with(r#"adopt.from[0]: found "a b";"#),
+        "{lines:?}"
+    );
+    assert!(
+        lines[1].starts_with(r#"adopt.from[1]: found "x-request-id";"#),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_long_value_is_shortened() {
+    let [problem] = &problems(format!(r#"{{"generate": "{}"}}"#, "\u{e9}".repeat(500)))[..] else {
+        panic!("one problem");
+    };
+    assert_eq!(problem.chars().filter(|&char| char == '\u{e9}').count(), 79);
+    assert_eq!(problem.lines().count(), 1);
+}
+
+#[test]
+fn a_protobuf_message_gets_advice() {
+    let advice = "the configuration: found a protobuf message instead of text; allowed: JSON text in \
+                  a google.protobuf.StringValue (Envoy passes a Struct on as bytes)";
+    // A Struct with {"a": "b"} and one with {"generate": "uuid7"}, as Envoy passes them on.
+    for bytes in [
+        &b"\n\x08\n\x01a\x12\x03\x1a\x01b"[..],
+        b"\n\x13\n\x08generate\x12\x07\x1a\x05uuid7",
+    ] {
+        assert_eq!(problems(bytes), [advice]);
+    }
+    // JSON that was cut off can begin like that, too.
+    let [problem] = &problems(b"\n\t{\r\n")[..] else {
+        panic!("one problem");
+    };
+    assert!(problem.contains("not JSON"), "{problem}");
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_not_json() {
+    let [problem] = &problems(b"{\"header\": \"\xff\"}")[..] else {
+        panic!("one problem");
+    };
+    assert!(
+        problem.starts_with("the configuration: not JSON: invalid utf-8"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    let text = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert_eq!(problems(&text).len(), 1);
+    assert_eq!(problems(format!(r#"{{"_": {text}}}"#)).len(), 1);
+}
+
+#[test]
+fn warnings_say_what_a_choice_causes() {
+    let warnings = |text: &str| {
+        configuration::read(text.as_bytes())
+            .expect(text)
+            .policy
+            .warnings()
+    };
+    for text in [
+        "{}",
+        r#"{"incoming": {"max_length": 36}}"#,
+        r#"{"incoming": {"max_length": 32}, "adopt": {"from": []}, "generate": "hex32"}"#,
+    ] {
+        assert_eq!(warnings(text), [""; 0], "{text}");
+    }
+    let too_long = |key| {
+        format!(
+            "{key}: the filter supplies ids that incoming.max_length: 35 (the ids have 36 bytes)"
+        )
+    };
+    let not_uuid = |key| format!("{key}: the filter supplies ids that incoming.accept: uuid");
+    for (text, about) in [
+        (r#"{"generate": "uuid7"}"#, "generate: a uuid7".into()),
+        (r#"{"incoming": {"max_length": 35}}"#, too_long("adopt and generate")),
+        (r#"{"incoming": {"max_length": 35}, "generate": "hex32"}"#, too_long("adopt and generate")),
+        (
+            r#"{"incoming": {"max_length": 31}, "adopt": {"from": []}, "generate": "hex32"}"#,
+            "generate: hex32: the filter supplies ids that incoming.max_length: 31 (the ids have 32 bytes)".into(),
+        ),
+        (r#"{"incoming": {"accept": "uuid"}, "generate": "hex32"}"#, not_uuid("generate: hex32")),
+        (
+            r#"{"incoming": {"accept": "uuid"}, "adopt": {"non_uuid": "verbatim"}}"#,
+            not_uuid("adopt.non_uuid: verbatim"),
+        ),
+        (
+            r#"{"incoming": {"accept": "uuid"}, "adopt": {"from": ["traceparent"]}}"#,
+            not_uuid("adopt.from: traceparent"),
+        ),
+        (r#"{"header": "x-amzn-requestid"}"#, "header: AWS uses x-amzn-requestid itself".into()),
+        (r#"{"header": "Apigw-RequestId"}"#, "header: AWS uses apigw-requestid itself".into()),
+        (r#"{"header": "x-amz-anything"}"#, "header: AWS uses x-amz-anything itself".into()),
+        (
+            r#"{"header": "x-amzn-remapped-x-amzn-requestid"}"#,
+            "header: AWS uses x-amzn-remapped-x-amzn-requestid itself".into(),
+        ),
+    ] {
+        let warnings = warnings(text);
+        assert_eq!(warnings.len(), 1, "{text}: {warnings:?}");
+        assert!(warnings[0].starts_with(&about), "{}", warnings[0]);
+        assert_eq!(warnings[0].lines().count(), 1);
+    }
+    let keep = r#"{"incoming": {"accept": "uuid", "on_invalid": "keep"}, "generate": "hex32"}"#;
+    assert!(warnings(keep)[0].ends_with("counts them as invalid"));
+}
+
+/// The next proxy would answer 400 to clients that sent no id.
+#[test]
+fn rejecting_ids_of_its_own_is_a_problem() {
+    for (configuration, keys) in [
+        (
+            r#"{"incoming": {"accept": "uuid", ON}, "generate": "hex32"}"#,
+            "incoming.accept: uuid and generate: hex32",
+        ),
+        (
+            r#"{"incoming": {"accept": "uuid", ON}, "adopt": {"from": ["aws", "traceparent"]}}"#,
+            "incoming.accept: uuid and adopt.from: traceparent",
+        ),
+        (
+            r#"{"incoming": {"accept": "uuid", ON}, "adopt": {"non_uuid": "verbatim"}}"#,
+            "incoming.accept: uuid and adopt.non_uuid: verbatim",
+        ),
+        (
+            r#"{"incoming": {"max_length": 35, ON}}"#,
+            "incoming.max_length: 35 (the ids have 36 bytes) and adopt and generate",
+        ),
+        (
+            r#"{"incoming": {"max_length": 35, ON}, "generate": "hex32"}"#,
+            "incoming.max_length: 35 (the ids have 36 bytes) and adopt and generate",
+        ),
+        (
+            r#"{"incoming": {"max_length": 31, ON}, "generate": "hex32", "adopt": {"from": []}}"#,
+            "incoming.max_length: 31 (the ids have 32 bytes) and generate: hex32",
+        ),
+    ] {
+        let with = |on_invalid: &str| {
+            configuration.replace("ON", &format!(r#""on_invalid": "{on_invalid}""#))
+        };
+        let [problem] = &problems(with("reject"))[..] else {
+            panic!("one problem of {configuration}");
+        };
+        let expected = format!(
+            "incoming.on_invalid: found \"reject\" with {keys}; allowed: \"replace\" or \"keep\""
+        );
+        assert!(problem.starts_with(&expected), "{problem}");
+        for on_invalid in ["replace", "keep"] {
+            effective(&with(on_invalid));
+        }
+    }
+    for accepted in [
+        r#"{"incoming": {"max_length": 36, "on_invalid": "reject"}}"#,
+        r#"{"incoming": {"max_length": 32, "on_invalid": "reject"}, "generate": "hex32", "adopt": {"from": []}}"#,
+        r#"{"incoming": {"accept": "uuid", "on_invalid": "reject"}, "adopt": {"from": [], "non_uuid": "verbatim"}}"#,
+        r#"{"incoming": {"accept": "uuid", "on_invalid": "reject"}, "generate": "uuid7"}"#,
+        r#"{"incoming": {"on_invalid": "reject"}, "generate": "hex32"}"#,
+    ] {
+        effective(accepted);
+    }
+    // Another problem is reported by itself first.
+    let both = r#"{"incoming": {"max_length": 0, "accept": "uuid", "on_invalid": "reject"}, "generate": "hex32"}"#;
+    assert_eq!(problems(both).len(), 1);
+}
+
+/// A key is written once, so nothing can be missing from one of its uses.
+#[test]
+fn every_key_has_a_description_and_a_default() {
+    let default: Value = effective("");
+    for key in configuration::keys() {
+        assert!(key.description.ends_with('.'), "{}", key.path);
+        let pointer = format!("/{}", key.path.replace('.', "/"));
+        let shown = default.pointer(&pointer).expect("a default");
+        assert_eq!(shown.to_string(), key.default, "{}", key.path);
+    }
+}
+
+fn validator() -> jsonschema::Validator {
+    jsonschema::validator_for(&schema::schema()).expect("a schema")
+}
+
+#[test]
+fn the_schema_in_the_repository_is_current() {
+    let written = fs::read_to_string(root().join(schema::PATH)).expect(schema::PATH);
+    assert!(written == schema::text(), "run `make schema`");
+}
+
+#[test]
+fn the_schema_accepts_every_configuration_of_the_table() {
+    let validator = validator();
+    for case in cases::all().iter().filter(|case| !case.config.is_empty()) {
+        let json = serde_json::from_str(case.config).expect(case.config);
+        assert!(validator.is_valid(&json), "{}", case.config);
+    }
+}
+
+fn is_contradiction(problem: &str) -> bool {
+    problem.contains("other than the one of the id")
+        || problem.contains("from which no id is adopted")
+}
+
+/// Every value of a large pool under every key.
+#[test]
+fn the_schema_agrees_with_the_reader_on_every_value_of_a_pool() {
+    let names = [
+        "x-request-id",
+        "X-Other",
+        "a",
+        "aws",
+        "AWS",
+        "host",
+        "Host",
+        "hostess",
+        "te",
+        "TE",
+        "upgrade",
+        "x_y",
+        "!#$%&'*+-.^_`|~9",
+    ];
+    let invalid_names = [
+        "",
+        " ",
+        "a b",
+        ":path",
+        "a:b",
+        "a\n",
+        "caf\u{e9}",
+        "a,b",
+        "a/b",
+        "\u{0}",
+    ];
+    let words = [
+        "all",
+        "none",
+        "safe",
+        "uuid",
+        "visible",
+        "replace",
+        "reject",
+        "keep",
+        "derive",
+        "verbatim",
+        "skip",
+        "uuid4",
+        "uuid7",
+        "hex32",
+        "overwrite",
+        "if_absent",
+        "never",
+        "true",
+        "Safe",
+    ];
+    let ranges = [
+        "10.0.0.0/8",
+        "10.0.0.1",
+        "0.0.0.0/0",
+        "255.255.255.255/32",
+        "::",
+        "::1",
+        "::/0",
+        "2001:db8::/32",
+        "2001:DB8::1/128",
+        "1:2:3:4:5:6:7:8",
+        "1:2:3:4:5:6:7::",
+        "::2:3:4:5:6:7:8",
+        "1::8",
+        "::ffff:10.0.0.1/96",
+        "1:2:3:4:5:6:10.0.0.1",
+        "1::5:6:10.0.0.1",
+    ];
+    let invalid_ranges = [
+        "10.0.0.0/33",
+        "10.0.0/8",
+        "10.0.0.256",
+        "01.0.0.0",
+        "10.0.0.0/",
+        "10.0.0.0/08",
+        "10.0.0.0/+8",
+        "/8",
+        "::/129",
+        "::/012",
+        ":::",
+        "1:2:3:4:5:6:7",
+        "1:2:3:4:5:6:7:8:9",
+        "1::2::3",
+        "12345::",
+        "g::",
+        "::1%eth0",
+        "[::1]",
+        "10.0.0.0/8 ",
+        "::10.0.0.256",
+        "1:2:3:4:5:6:7:10.0.0.1",
+    ];
+    let mut pool: Vec<Value> = [&names[..], &invalid_names, &words, &ranges, &invalid_ranges]
+        .concat()
+        .into_iter()
+        .map(Value::from)
+        .collect();
+    let lists: Vec<Value> = pool.iter().map(|value| json!([value])).collect();
+    pool.extend(lists);
+    pool.extend([
+        json!(null),
+        json!(true),
+        json!(false),
+        json!([]),
+        json!({}),
+        json!({"_": 1}),
+        json!({"a": 1}),
+        json!([null]),
+        json!([1]),
+        json!([[]]),
+        json!(["aws", "x-a", "aws"]),
+        json!(["10.0.0.0/8", "::1"]),
+    ]);
+    pool.extend([0, 1, 2, 200, 1023, 1024, 1025, -1, i64::MAX, i64::MIN].map(Value::from));
+    pool.extend([0.0, 0.5, 1.0, 64.0, 64.5, 1024.0, 1025.0, -1.0].map(Value::from));
+
+    let keys = [
+        "header",
+        "generate",
+        "incoming",
+        "adopt",
+        "response",
+        "_other",
+        "other",
+        "incoming.trust",
+        "incoming.accept",
+        "incoming.max_length",
+        "incoming.on_invalid",
+        "incoming.original",
+        "incoming._x",
+        "incoming.x",
+        "adopt.from",
+        "adopt.non_uuid",
+        "adopt.x",
+        "response.echo",
+        "response.normalize_aws",
+        "response.expose",
+        "response.x",
+        "log_origin",
+        "response.x",
+    ];
+    let validator = validator();
+    let (mut accepted, mut refused, mut contradictions) = (0, 0, 0);
+    for key in keys {
+        for value in &pool {
+            let document = match key.split_once('.') {
+                Some((parent, key)) => json!({parent: {key: value}}),
+                None => json!({key: value}),
+            };
+            let valid = validator.is_valid(&document);
+            match configuration::read(document.to_string().as_bytes()) {
+                Ok(_) => {
+                    assert!(valid, "only the schema refuses {document}");
+                    accepted += 1;
+                }
+                // No schema can compare two keys.
+                Err(problems) if is_contradiction(&problems[0].to_string()) => contradictions += 1,
+                Err(problems) => {
+                    assert!(!valid, "only the reader refuses {document}: {problems:?}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(
+        contradictions, 2,
+        "original and from, each with x-request-id"
+    );
+    assert!(accepted > 300 && refused > 2000, "{accepted} {refused}");
+}
