@@ -68,7 +68,8 @@ impl Cluster {
     }
 
     fn write_files(&self) -> Result<()> {
-        let hosts = format!("127.0.0.1 localhost\n{NODE} registry.example.com private.example.com\n");
+        let hosts =
+            format!("127.0.0.1 localhost\n{NODE} registry.example.com private.example.com\n");
         write(&self.path("hosts"), hosts.as_bytes())?;
         namespace::put(&self.path("hosts"), Path::new("/etc/hosts"))?;
         // The documented commands edit the manifests: a copy of them.
@@ -80,7 +81,10 @@ impl Cluster {
         ensure!(copied.success(), "the manifests cannot be copied");
         namespace::put(&self.path("envoy"), &root().join("envoy"))?;
 
-        write(&self.path("tokens.csv"), b"admin,admin,admin,system:masters\n")?;
+        write(
+            &self.path("tokens.csv"),
+            b"admin,admin,admin,system:masters\n",
+        )?;
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -93,21 +97,46 @@ impl Cluster {
             "current-context": "test",
         });
         write(&self.path("kubeconfig"), config.to_string().as_bytes())?;
-        openssl(&["genpkey", "-algorithm", "RSA", "-out", &self.text_of("accounts.key")])?;
+        openssl(&[
+            "genpkey",
+            "-algorithm",
+            "RSA",
+            "-out",
+            &self.text_of("accounts.key"),
+        ])?;
         // Trusts itself, and is the only certificate that images trust.
         openssl(&[
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=registry",
-            "-addext", "subjectAltName=DNS:registry.example.com,DNS:private.example.com",
-            "-keyout", &self.text_of("registry.key"), "-out", &self.text_of("registry.crt"),
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "1",
+            "-subj",
+            "/CN=registry",
+            "-addext",
+            "subjectAltName=DNS:registry.example.com,DNS:private.example.com",
+            "-keyout",
+            &self.text_of("registry.key"),
+            "-out",
+            &self.text_of("registry.crt"),
         ])?;
         let image = components::folder().join("image");
         let trusted = image.join("etc/ssl/certs/ca-certificates.crt");
         write(&trusted, &fs::read(self.path("registry.crt"))?)?;
         fs::create_dir_all(image.join("var/lib/istio/data"))?;
         write(&self.path("htpasswd"), HTPASSWD.as_bytes())?;
-        for (name, port, auth) in [("registry", 443, json!({})), ("private", 8443, json!({
-            "htpasswd": {"realm": "https://private.example.com/", "path": self.text_of("htpasswd")}
-        }))] {
+        for (name, port, auth) in [
+            ("registry", 443, json!({})),
+            (
+                "private",
+                8443,
+                json!({
+                    "htpasswd": {"realm": "https://private.example.com/", "path": self.text_of("htpasswd")}
+                }),
+            ),
+        ] {
             let config = json!({
                 "version": "0.1",
                 "log": {"level": "info"},
@@ -121,53 +150,99 @@ impl Cluster {
                 },
                 "auth": auth,
             });
-            write(&self.path(&format!("{name}.yaml")), config.to_string().as_bytes())?;
+            write(
+                &self.path(&format!("{name}.yaml")),
+                config.to_string().as_bytes(),
+            )?;
         }
         Ok(())
     }
 
     fn start_programs(&mut self) -> Result<()> {
         self.run("node", &["network"])?;
-        self.spawn("etcd", "etcd", &[
-            "--data-dir", &self.text_of("etcd"), "--unsafe-no-fsync", "--log-level", "warn",
-        ])?;
-        self.spawn("kube-apiserver", "kube-apiserver", &[
-            "--etcd-servers=http://127.0.0.1:2379",
-            &format!("--advertise-address={NODE}"),
-            "--endpoint-reconciler-type=none",
-            // A webhook is asked at its Pods: there is no kube-proxy.
-            "--enable-aggregator-routing=true",
-            "--service-cluster-ip-range=10.96.0.0/16",
-            "--authorization-mode=Node,RBAC",
-            "--allow-privileged=true",
-            "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-            &format!("--service-account-key-file={}", self.text_of("accounts.key")),
-            &format!("--service-account-signing-key-file={}", self.text_of("accounts.key")),
-            &format!("--token-auth-file={}", self.text_of("tokens.csv")),
-            &format!("--cert-dir={}", self.text_of("api")),
-        ])?;
+        self.spawn(
+            "etcd",
+            "etcd",
+            &[
+                "--data-dir",
+                &self.text_of("etcd"),
+                "--unsafe-no-fsync",
+                "--log-level",
+                "warn",
+            ],
+        )?;
+        self.spawn(
+            "kube-apiserver",
+            "kube-apiserver",
+            &[
+                "--etcd-servers=http://127.0.0.1:2379",
+                &format!("--advertise-address={NODE}"),
+                "--endpoint-reconciler-type=none",
+                // A webhook is asked at its Pods: there is no kube-proxy.
+                "--enable-aggregator-routing=true",
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--authorization-mode=Node,RBAC",
+                "--allow-privileged=true",
+                "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+                &format!(
+                    "--service-account-key-file={}",
+                    self.text_of("accounts.key")
+                ),
+                &format!(
+                    "--service-account-signing-key-file={}",
+                    self.text_of("accounts.key")
+                ),
+                &format!("--token-auth-file={}", self.text_of("tokens.csv")),
+                &format!("--cert-dir={}", self.text_of("api")),
+            ],
+        )?;
         self.until("the API server", || {
             self.kubectl(&["get", "--raw", "/readyz"]).map(drop)
         })?;
-        self.spawn("node", "node", &[
-            "-kubeconfig", &self.text_of("kubeconfig"), "-state", &self.text_of(""),
-            "-bin", &components::programs().display().to_string(),
-            "-files", &components::folder().join("image").display().to_string(),
-        ])?;
-        self.spawn("kube-controller-manager", "kube-controller-manager", &[
-            "--kubeconfig", &self.text_of("kubeconfig"),
-            "--root-ca-file", &self.text_of("api/apiserver.crt"),
-            "--service-account-private-key-file", &self.text_of("accounts.key"),
-            "--use-service-account-credentials=true",
-            "--leader-elect=false",
-            // The stand-in for a node renews no lease.
-            "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller",
-        ])?;
-        self.spawn("registry", "registry", &["serve", &self.text_of("registry.yaml")])?;
-        self.spawn("private", "registry", &["serve", &self.text_of("private.yaml")])?;
+        self.spawn(
+            "node",
+            "node",
+            &[
+                "-kubeconfig",
+                &self.text_of("kubeconfig"),
+                "-state",
+                &self.text_of(""),
+                "-bin",
+                &components::programs().display().to_string(),
+                "-files",
+                &components::folder().join("image").display().to_string(),
+            ],
+        )?;
+        self.spawn(
+            "kube-controller-manager",
+            "kube-controller-manager",
+            &[
+                "--kubeconfig",
+                &self.text_of("kubeconfig"),
+                "--root-ca-file",
+                &self.text_of("api/apiserver.crt"),
+                "--service-account-private-key-file",
+                &self.text_of("accounts.key"),
+                "--use-service-account-credentials=true",
+                "--leader-elect=false",
+                // The stand-in for a node renews no lease.
+                "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller",
+            ],
+        )?;
+        self.spawn(
+            "registry",
+            "registry",
+            &["serve", &self.text_of("registry.yaml")],
+        )?;
+        self.spawn(
+            "private",
+            "registry",
+            &["serve", &self.text_of("private.yaml")],
+        )?;
         self.until("the node and the accounts of its Pods", || {
             self.kubectl(&["get", "node", "node"])?;
-            self.kubectl(&["get", "serviceaccount", "default"]).map(drop)
+            self.kubectl(&["get", "serviceaccount", "default"])
+                .map(drop)
         })
     }
 
@@ -177,11 +252,26 @@ impl Cluster {
         let layout = root().join(image::LAYOUT).display().to_string();
         self.until("the registries", || {
             self.run("crane", &["catalog", "registry.example.com"])?;
-            let login = ["auth", "login", "private.example.com:8443", "-u", user, "-p", password];
+            let login = [
+                "auth",
+                "login",
+                "private.example.com:8443",
+                "-u",
+                user,
+                "-p",
+                password,
+            ];
             self.run("crane", &login).map(drop)
         })?;
         for registry in ["registry.example.com", "private.example.com:8443"] {
-            self.run("crane", &["push", &layout, &format!("{registry}/you/request-id-filter:0.1.0")])?;
+            self.run(
+                "crane",
+                &[
+                    "push",
+                    &layout,
+                    &format!("{registry}/you/request-id-filter:0.1.0"),
+                ],
+            )?;
         }
         Ok(())
     }
@@ -209,8 +299,14 @@ impl Cluster {
     pub fn start_program(&self, name: &str, program: &str, arguments: &[&str]) -> Result<Running> {
         let log = File::create(self.path("logs").join(format!("{name}.log")))?;
         let mut command = self.command(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        Ok(Running(command.spawn().with_context(|| program.to_owned())?))
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        Ok(Running(
+            command.spawn().with_context(|| program.to_owned())?,
+        ))
     }
 
     /// A command in the project's root, with the programs of the test first of all.
@@ -229,7 +325,10 @@ impl Cluster {
             .env("IMAGE", self.image());
         for kept in ["CARGO_HOME", "RUSTUP_HOME"] {
             let home = env::var("HOME").unwrap_or_default();
-            let usual = format!("{home}/.{}", kept.split('_').next().unwrap_or_default().to_lowercase());
+            let usual = format!(
+                "{home}/.{}",
+                kept.split('_').next().unwrap_or_default().to_lowercase()
+            );
             command.env(kept, env::var(kept).unwrap_or(usual));
         }
         command
@@ -237,7 +336,11 @@ impl Cluster {
 
     /// Runs a program, which has to succeed, and returns what it printed.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
-        let output = self.command(program).args(arguments).stdin(Stdio::null()).output()?;
+        let output = self
+            .command(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()?;
         printed(&format!("{program} {}", arguments.join(" ")), &output)
     }
 
@@ -254,7 +357,10 @@ impl Cluster {
     /// Runs `kubectl` with a text as its input, such as `apply -f -`.
     pub fn feed(&self, arguments: &[&str], text: &str) -> Result<String> {
         let output = self.try_feed(arguments, text)?;
-        printed(&format!("kubectl {} of\n{text}", arguments.join(" ")), &output)
+        printed(
+            &format!("kubectl {} of\n{text}", arguments.join(" ")),
+            &output,
+        )
     }
 
     pub fn try_feed(&self, arguments: &[&str], text: &str) -> Result<Output> {
@@ -271,12 +377,17 @@ impl Cluster {
     }
 
     pub fn apply(&self, text: &str) -> Result<()> {
-        self.feed(&["apply", "--server-side", "--force-conflicts", "-f", "-"], text).map(drop)
+        self.feed(
+            &["apply", "--server-side", "--force-conflicts", "-f", "-"],
+            text,
+        )
+        .map(drop)
     }
 
     /// Deletes what a text describes, and waits until it is gone.
     pub fn delete(&self, text: &str) -> Result<()> {
-        self.feed(&["delete", "--ignore-not-found", "-f", "-"], text).map(drop)
+        self.feed(&["delete", "--ignore-not-found", "-f", "-"], text)
+            .map(drop)
     }
 
     /// Waits until something holds.
@@ -299,7 +410,9 @@ impl Cluster {
         for file in fs::read_dir(self.path("logs"))? {
             let file = file?;
             let name = file.file_name().into_string().unwrap_or_default();
-            if name.starts_with(&format!("{namespace}_{pod}")) && name.ends_with(&format!("_{container}.log")) {
+            if name.starts_with(&format!("{namespace}_{pod}"))
+                && name.ends_with(&format!("_{container}.log"))
+            {
                 all += &String::from_utf8_lossy(&fs::read(file.path())?);
             }
         }
@@ -313,12 +426,19 @@ impl Cluster {
             let mut found = Vec::new();
             for pod in pods["items"].as_array().context("no list")? {
                 if pod["metadata"]["deletionTimestamp"].is_null() {
-                    let conditions = pod["status"]["conditions"].as_array().context("no conditions")?;
-                    let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+                    let conditions = pod["status"]["conditions"]
+                        .as_array()
+                        .context("no conditions")?;
+                    let is_ready = |condition: &Value| {
+                        condition["type"] == "Ready" && condition["status"] == "True"
+                    };
                     ensure!(conditions.iter().any(is_ready), "not ready: {pod:#}");
                     found.push(Pod {
                         name: pod["metadata"]["name"].as_str().context("no name")?.into(),
-                        address: pod["status"]["podIP"].as_str().context("no address")?.into(),
+                        address: pod["status"]["podIP"]
+                            .as_str()
+                            .context("no address")?
+                            .into(),
                     });
                 }
             }
@@ -358,7 +478,11 @@ fn printed(what: &str, output: &Output) -> Result<String> {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
-    ensure!(output.status.success(), "{what} fails ({}):\n{stdout}{stderr}", output.status);
+    ensure!(
+        output.status.success(),
+        "{what} fails ({}):\n{stdout}{stderr}",
+        output.status
+    );
     Ok(stdout.into_owned())
 }
 

@@ -18,10 +18,22 @@ struct Component {
 }
 
 const COMPONENTS: [Component; 13] = [
-    component("registry", "github.com/distribution/distribution/v3/cmd/registry", "registry"),
-    component("registry", "github.com/google/go-containerregistry/cmd/crane", "crane"),
+    component(
+        "registry",
+        "github.com/distribution/distribution/v3/cmd/registry",
+        "registry",
+    ),
+    component(
+        "registry",
+        "github.com/google/go-containerregistry/cmd/crane",
+        "crane",
+    ),
     component("etcd", "go.etcd.io/etcd/server/v3", "etcd"),
-    component("kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
+    component(
+        "kubernetes",
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+        "kube-apiserver",
+    ),
     component(
         "kubernetes",
         "k8s.io/kubernetes/cmd/kube-controller-manager",
@@ -30,8 +42,16 @@ const COMPONENTS: [Component; 13] = [
     component("kubernetes", "k8s.io/kubernetes/cmd/kubectl", "kubectl"),
     component("kubernetes", "kubernetes/node", "node"),
     component("kubernetes", "kubernetes/echo", "echo"),
-    component("istio", "istio.io/istio/pilot/cmd/pilot-discovery", "pilot-discovery"),
-    component("istio", "istio.io/istio/pilot/cmd/pilot-agent", "pilot-agent"),
+    component(
+        "istio",
+        "istio.io/istio/pilot/cmd/pilot-discovery",
+        "pilot-discovery",
+    ),
+    component(
+        "istio",
+        "istio.io/istio/pilot/cmd/pilot-agent",
+        "pilot-agent",
+    ),
     component("istio", "istio.io/istio/istioctl/cmd/istioctl", "istioctl"),
     component(
         "envoy-gateway",
@@ -41,11 +61,7 @@ const COMPONENTS: [Component; 13] = [
     component("envoy-gateway", "helm.sh/helm/v3/cmd/helm", "helm"),
 ];
 
-const fn component(
-    module: &'static str,
-    package: &'static str,
-    name: &'static str,
-) -> Component {
+const fn component(module: &'static str, package: &'static str, name: &'static str) -> Component {
     Component {
         module,
         package,
@@ -113,7 +129,14 @@ pub fn build() -> Result<()> {
         );
         let started = Instant::now();
         let flags = format!("-s -w {}", kubernetes_version(&sources)?);
-        let arguments = ["build", "-trimpath", "-buildvcs=false", "-ldflags", &flags, "-o"];
+        let arguments = [
+            "build",
+            "-trimpath",
+            "-buildvcs=false",
+            "-ldflags",
+            &flags,
+            "-o",
+        ];
         let status = Command::new("go")
             .args(arguments)
             .arg(&built)
@@ -189,7 +212,9 @@ fn link_envoy() -> Result<()> {
 
 fn go(folder: &Path, arguments: &[&str]) -> Result<String> {
     let mut go = Command::new("go");
-    go.args(arguments).current_dir(folder).stderr(Stdio::inherit());
+    go.args(arguments)
+        .current_dir(folder)
+        .stderr(Stdio::inherit());
     let output = go.output().context(
         "go is missing: install Go 1.26 or later from https://go.dev/dl/ (an older one from 1.21 on \
          fetches it by itself)",

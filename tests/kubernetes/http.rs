@@ -41,7 +41,10 @@ pub fn get(url: &str, headers: &[(&str, &str)]) -> Result<Response> {
         request = request.header(*name, *value);
     }
     let mut response = request.call().with_context(|| url.to_owned())?;
-    let id = response.headers().get(ID).map(|id| id.to_str().map(Into::into));
+    let id = response
+        .headers()
+        .get(ID)
+        .map(|id| id.to_str().map(Into::into));
     let id = id.transpose()?;
     let status = response.status().as_u16();
     let body = response.body_mut().read_to_string()?;

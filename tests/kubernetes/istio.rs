@@ -7,11 +7,21 @@ use crate::http::{self, ID, Response, is_uuid};
 use crate::{Test, World, pages};
 
 pub const TESTS: &[Test] = &[
-    ("istio: the gateway's base gives every request one id", gateway),
-    ("istio: each command of docs/deploy/istio.md succeeds", |world| {
-        world.istio()?;
-        pages::run(world.cluster()?, "docs/deploy/istio.md", &[("PASSWORD", "secret")])
-    }),
+    (
+        "istio: the gateway's base gives every request one id",
+        gateway,
+    ),
+    (
+        "istio: each command of docs/deploy/istio.md succeeds",
+        |world| {
+            world.istio()?;
+            pages::run(
+                world.cluster()?,
+                "docs/deploy/istio.md",
+                &[("PASSWORD", "secret")],
+            )
+        },
+    ),
 ];
 
 /// Where the mesh is.
@@ -25,13 +35,30 @@ const APP: &str = include_str!("istio-app.yaml");
 
 impl Istio {
     pub fn install(cluster: &Cluster) -> Result<Self> {
-        cluster.run("istioctl", &["install", "--skip-confirmation", "--readiness-timeout", "90s",
-            "-f", "tests/kubernetes/istio-install.yaml"])?;
-        cluster.kubectl(&["label", "namespace", "default", "istio-injection=enabled", "--overwrite"])?;
+        cluster.run(
+            "istioctl",
+            &[
+                "install",
+                "--skip-confirmation",
+                "--readiness-timeout",
+                "90s",
+                "-f",
+                "tests/kubernetes/istio-install.yaml",
+            ],
+        )?;
+        cluster.kubectl(&[
+            "label",
+            "namespace",
+            "default",
+            "istio-injection=enabled",
+            "--overwrite",
+        ])?;
         cluster.apply(APP)?;
         let gateway = cluster.pod("istio-system", "istio=ingressgateway")?;
         cluster.pod("default", "app=httpbin")?;
-        let istio = Self { gateway: format!("{}:8080", gateway.address) };
+        let istio = Self {
+            gateway: format!("{}:8080", gateway.address),
+        };
         cluster.until("an answer of the workload", || {
             let response = istio.get("/", &[])?;
             ensure!(response.status == 200, "{response:?}");
@@ -48,7 +75,13 @@ impl Istio {
 }
 
 fn apply_base(cluster: &Cluster, base: &str) -> Result<()> {
-    cluster.run("bash", &["-c", "perl -pi -e 's|oci://.*|oci://$ENV{IMAGE}|' envoy/istio/*/wasmplugin.yaml"])?;
+    cluster.run(
+        "bash",
+        &[
+            "-c",
+            "perl -pi -e 's|oci://.*|oci://$ENV{IMAGE}|' envoy/istio/*/wasmplugin.yaml",
+        ],
+    )?;
     cluster.kubectl(&["apply", "-k", base]).map(drop)
 }
 

@@ -1,12 +1,18 @@
 //! The manifests and the documentation under real control planes: a Kubernetes API server, Istio and
 //! Envoy Gateway. README.md beside this file says what is real and what stands in for something.
 
+mod admission;
+#[allow(dead_code)] // Only their paths are looked at here.
+#[path = "../bases/mod.rs"]
+mod bases;
 mod cluster;
 mod components;
 mod http;
 mod istio;
 mod namespace;
 mod pages;
+#[path = "../pool/mod.rs"]
+mod pool;
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -38,7 +44,8 @@ impl World {
 
 fn once<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     let made = cell.get_or_init(|| make().map_err(|error| format!("{error:#}")));
-    made.as_ref().map_err(|error| anyhow::anyhow!(error.clone()))
+    made.as_ref()
+        .map_err(|error| anyhow::anyhow!(error.clone()))
 }
 
 fn main() -> ExitCode {
@@ -59,7 +66,7 @@ fn main() -> ExitCode {
     // One test at a time: they share the cluster.
     arguments.test_threads = Some(1);
     let world = Arc::new(World::default());
-    let tests = [istio::TESTS].concat();
+    let tests = [admission::TESTS, istio::TESTS].concat();
     let trials = tests.into_iter().map(|(name, test)| {
         let world = Arc::clone(&world);
         Trial::test(name, move || {

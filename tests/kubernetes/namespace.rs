@@ -52,14 +52,30 @@ fn unshare() -> Result<Vec<&'static str>> {
     if !status.contains("\nUid:\t0\t") {
         unshare.extend(["--user", "--map-root-user", "--map-auto"]);
     }
-    unshare.extend(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    unshare.extend([
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]);
     Ok(unshare)
 }
 
 /// Puts a file or folder in the place of another, for the processes in here.
 pub fn put(file: &Path, over: &Path) -> Result<()> {
-    let mounted = Command::new("mount").arg("--bind").arg(file).arg(over).output()?;
+    let mounted = Command::new("mount")
+        .arg("--bind")
+        .arg(file)
+        .arg(over)
+        .output()?;
     let error = String::from_utf8_lossy(&mounted.stderr);
-    ensure!(mounted.status.success(), "{} on {}: {error}", file.display(), over.display());
+    ensure!(
+        mounted.status.success(),
+        "{} on {}: {error}",
+        file.display(),
+        over.display()
+    );
     Ok(())
 }

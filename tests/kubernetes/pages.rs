@@ -13,7 +13,8 @@ pub fn run(cluster: &Cluster, page: &str, environment: &[(&str, &str)]) -> Resul
     let text = fs::read_to_string(root().join(page))?;
     let blocks = blocks(&text);
     ensure!(!blocks.is_empty(), "{page} has no commands");
-    let mut script = String::from("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n");
+    let mut script =
+        String::from("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n");
     for line in blocks.iter().flat_map(|block| block.lines()) {
         if line.starts_with("export IMAGE=") {
             continue; // ours is in the environment
@@ -27,7 +28,10 @@ pub fn run(cluster: &Cluster, page: &str, environment: &[(&str, &str)]) -> Resul
         .output()?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "a command of {page} fails:\n{stdout}\n{stderr}");
+    ensure!(
+        output.status.success(),
+        "a command of {page} fails:\n{stdout}\n{stderr}"
+    );
     Ok(())
 }
 
