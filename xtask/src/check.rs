@@ -1,5 +1,7 @@
 //! `make check-config`: checks a configuration with the module's own reader before it is deployed.
 
+mod tracing;
+
 use std::fs;
 use std::path::Path;
 
@@ -17,6 +19,7 @@ pub fn check(file: &Path) -> Result<()> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let found = find(&text).with_context(|| file.display().to_string())?;
     let mut problems = Vec::new();
+    let mut headers = Vec::new();
     for FilterConfiguration { name, text, .. } in found {
         let prefix = name.map(|name| format!("{name}: ")).unwrap_or_default();
         let parsed = text.map_err(|problem| vec![problem]).and_then(|text| {
@@ -27,12 +30,18 @@ pub fn check(file: &Path) -> Result<()> {
             Ok(parsed) => {
                 let effective: Value = serde_json::from_str(&parsed.effective)?;
                 println!("{prefix}ok\n{effective:#}");
+                headers.extend(effective["header"].as_str().map(str::to_owned));
                 for warning in parsed.policy.warnings() {
                     println!("warning: {warning}");
                 }
             }
             Err(more) => problems.extend(more.iter().map(|problem| format!("{prefix}{problem}"))),
         }
+    }
+    // A bare configuration is no manifest, and a text that is not YAML was refused above.
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap_or_default();
+    for warning in tracing::warnings(&documents, &headers) {
+        println!("warning: {warning}");
     }
     if !problems.is_empty() {
         bail!("{}: refused\n{}", file.display(), problems.join("\n"));
