@@ -504,7 +504,12 @@ enum Kind {
 }
 
 fn kind(block: &Block, document: &Value) -> Kind {
-    const OF_A_MANAGER: [&str; 3] = ["access_log", "http_filters", "request_id_extension"];
+    const OF_A_MANAGER: [&str; 4] = [
+        "access_log",
+        "http_filters",
+        "local_reply_config",
+        "request_id_extension",
+    ];
     if let Some(kind) = document["kind"].as_str() {
         Kind::Resource(kind.into())
     } else if document.get("meshConfig").is_some() {
@@ -565,7 +570,7 @@ fn parts_of_an_envoy_configuration_serve() {
     assert!(count > 3, "{count} parts");
 }
 
-/// The other tests run `envoy/envoy.yaml`.
+/// What it shows first is a part of `envoy/envoy.yaml`, which the other tests run.
 #[test]
 fn the_page_on_envoy_shows_the_shipped_configuration() {
     let shipped = envoy::read_config(&root().join("envoy/envoy.yaml")).expect("YAML");
@@ -573,17 +578,10 @@ fn the_page_on_envoy_shows_the_shipped_configuration() {
     let manager = manager.expect("a connection manager");
     let of_the_page = documents()
         .into_iter()
-        .filter(|(block, document)| {
-            block.place.starts_with("docs/deploy/envoy.md:")
-                && matches!(kind(block, document), Kind::Manager)
-        })
-        .map(|(_, document)| document);
-    let shown: Vec<_> = of_the_page.collect();
-    assert!(!shown.is_empty());
-    for document in shown {
-        for (key, value) in document.as_object().expect("a mapping") {
-            assert_eq!(&manager[key], value, "{key} differs from envoy/envoy.yaml");
-        }
+        .find(|(block, _)| block.place.starts_with("docs/deploy/envoy.md:"));
+    let (_, shown) = of_the_page.expect("a part of the configuration");
+    for (key, value) in shown.as_object().expect("a mapping") {
+        assert_eq!(&manager[key], value, "{key} differs from envoy/envoy.yaml");
     }
 }
 
@@ -842,15 +840,13 @@ fn the_readme_names_the_versions_of_envoy_that_are_tested() {
     assert_eq!(named, tested);
 }
 
-/// Both are of the same run: what the chart has at its bars is in the table of instructions.
-#[test]
-fn the_chart_of_the_costs_shows_the_table() {
+/// The table of instructions that `make bench` printed: by section, what each row has on top.
+fn costs() -> Vec<Vec<[String; 2]>> {
     let page = pages::page("docs/performance.md");
     let table = page.blocks.iter().find_map(|block| {
         let (_, table) = block.text.split_once("\nInstructions of Envoy")?;
         Some(table)
     });
-    let table = table.expect("a table of instructions");
     // The name, the cost and its quartiles, what is on top and its quartiles.
     let on_top = |line: &str| {
         let cells: Vec<_> = line
@@ -864,15 +860,19 @@ fn the_chart_of_the_costs_shows_the_table() {
             _ => None,
         }
     };
-    let sections = table
+    table
+        .expect("a table of instructions")
         .split("\n\n")
-        .filter(|section| section.contains("no filter"));
-    let expected: Vec<_> = sections
-        .take(2)
-        .flat_map(|section| section.lines().filter_map(on_top))
-        .collect();
-    assert!(expected.len() > 10, "{table}");
+        .filter(|section| section.contains("no filter"))
+        .map(|section| section.lines().filter_map(on_top).collect())
+        .collect()
+}
 
+/// Both are of the same run: what the chart has at its bars is in the table.
+#[test]
+fn the_chart_of_the_costs_shows_the_table() {
+    let expected: Vec<_> = costs().into_iter().take(2).flatten().collect();
+    assert!(expected.len() > 10, "{expected:?}");
     let chart = fs::read_to_string(root().join("docs/images/cost.svg")).expect("the chart");
     let texts = picture::texts(&chart);
     for text in expected.iter().flatten() {
@@ -884,4 +884,21 @@ fn the_chart_of_the_costs_shows_the_table() {
         .collect();
     let expected: Vec<_> = expected.iter().map(|[_, number]| number).collect();
     assert_eq!(numbers, expected);
+}
+
+/// Its numbers of the form `40,000` are instructions, by which a request of the first two sections of
+/// the table costs more with the default configuration.
+#[test]
+fn the_readme_has_the_costs_of_the_table() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let words = readme.split(|c: char| !(c.is_ascii_digit() || c == ','));
+    let named = words.filter_map(|word| word.strip_suffix(",000")?.parse::<f64>().ok());
+    let measured = costs().into_iter().take(2).map(|section| {
+        let row = section
+            .into_iter()
+            .find(|[name, _]| name == "this filter, default");
+        let [_, number] = row.expect("a row of this filter");
+        number.parse::<f64>().expect("a number").round()
+    });
+    assert_eq!(named.collect::<Vec<_>>(), measured.collect::<Vec<_>>());
 }

@@ -215,7 +215,13 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
     fs::write(&layer, &fetched.layer).expect("a file");
     let tar =
         |arguments: &[&str]| run(Command::new("tar").args(arguments).arg(&layer), "tar").stdout;
-    assert_eq!(tar(&["-tzf"]), b"plugin.wasm\n");
+    let files = String::from_utf8(tar(&["-tzf"])).expect("text");
+    let files: Vec<_> = files.lines().collect();
+    assert_eq!(files, [&["plugin.wasm"][..], &image::LICENCES].concat());
+    for licence in image::LICENCES {
+        let text = fs::read(root().join(licence)).expect("a text");
+        assert_eq!(tar(&["-xzO", licence, "-f"]), text, "{licence}");
+    }
     let plugin = tar(&["-xzO", "plugin.wasm", "-f"]);
     let built = fs::read(root().join(module::PATH)).expect("the module");
     assert!(plugin == built, "the image has another module");

@@ -2,7 +2,7 @@
 //!
 //! All three look for `plugin.wasm` in the last layer of an image, which has to be a gzipped tar, and
 //! compare the digest that the user gave with that of the image's manifest. So the image has one layer
-//! with one file, and a push sends the manifest without an index.
+//! with the module and the texts of its licences, and a push sends the manifest without an index.
 //!
 //! The JSON documents are written here and not by the crate `oci-spec`: it keeps annotations in a
 //! `HashMap`, so their order, and with it the digest, would differ each time.
@@ -25,6 +25,9 @@ pub const ARCHIVE: &str = "target/image.tar";
 
 /// The name of the module in the layer.
 const PLUGIN: &str = "plugin.wasm";
+
+/// The files with the licences of the module, which are in the layer, too.
+pub const LICENCES: [&str; 2] = ["LICENSE", "THIRD-PARTY-NOTICES.txt"];
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -103,7 +106,11 @@ fn revision() -> Result<String> {
 /// Writes an image of a module and returns the digest of its manifest. The same module gives the same
 /// image, at any time and on any machine.
 fn write(module: &[u8], annotations: &Map<String, Value>) -> Result<String> {
-    let files = tar([(PLUGIN, module)])?;
+    let mut files = vec![(PLUGIN, module.to_vec())];
+    for name in LICENCES {
+        files.push((name, fs::read(root().join(name)).context(name)?));
+    }
+    let files = tar(files.iter().map(|(name, bytes)| (*name, bytes.as_slice())))?;
     let mut layer = GzBuilder::new().write(Vec::new(), Compression::best());
     layer.write_all(&files)?;
     let layer = layer.finish()?;
