@@ -32,6 +32,8 @@ pub struct Cluster {
     /// For everything that is written. It stays there, to be looked at.
     folder: PathBuf,
     processes: Vec<Child>,
+    /// Held as long as the folder is used.
+    _lock: File,
     /// The digest of the image that is tested.
     pub digest: String,
 }
@@ -39,6 +41,8 @@ pub struct Cluster {
 impl Cluster {
     /// Starts it and waits until it can be used.
     pub fn start() -> Result<Self> {
+        let lock = File::create(components::folder().join("lock"))?;
+        lock.try_lock().context("another run of this test is going on")?;
         let folder = components::folder().join("run");
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
@@ -51,6 +55,7 @@ impl Cluster {
         let mut cluster = Self {
             folder,
             processes: Vec::new(),
+            _lock: lock,
             digest,
         };
         cluster.write_files()?;

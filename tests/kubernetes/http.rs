@@ -28,19 +28,25 @@ impl Response {
     }
 }
 
-/// Sends a GET on a connection of its own.
 pub fn get(url: &str, headers: &[(&str, &str)]) -> Result<Response> {
+    send("GET", url, headers)
+}
+
+/// Sends a request without a body, on a connection of its own.
+pub fn send(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Response> {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .timeout_global(Some(Duration::from_secs(20)))
         .build();
     let agent = ureq::Agent::new_with_config(config);
-    let mut request = agent.get(url);
+    let mut request = ::http::Request::builder().method(method).uri(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let mut response = request.call().with_context(|| url.to_owned())?;
+    let mut response = agent
+        .run(request.body(())?)
+        .with_context(|| url.to_owned())?;
     let id = response
         .headers()
         .get(ID)

@@ -7,8 +7,10 @@ mod admission;
 mod bases;
 mod cluster;
 mod components;
+mod envoy_gateway;
 mod http;
 mod istio;
+mod load;
 mod namespace;
 mod pages;
 #[path = "../pool/mod.rs"]
@@ -30,6 +32,7 @@ pub type Test = (&'static str, fn(&World) -> Result<()>);
 pub struct World {
     cluster: OnceLock<Result<Cluster, String>>,
     istio: OnceLock<Result<istio::Istio, String>>,
+    envoy_gateway: OnceLock<Result<envoy_gateway::EnvoyGateway, String>>,
 }
 
 impl World {
@@ -39,6 +42,14 @@ impl World {
 
     pub fn istio(&self) -> Result<&istio::Istio> {
         once(&self.istio, || istio::Istio::install(self.cluster()?))
+    }
+}
+
+impl World {
+    pub fn envoy_gateway(&self) -> Result<&envoy_gateway::EnvoyGateway> {
+        once(&self.envoy_gateway, || {
+            envoy_gateway::EnvoyGateway::install(self.cluster()?)
+        })
     }
 }
 
@@ -66,7 +77,7 @@ fn main() -> ExitCode {
     // One test at a time: they share the cluster.
     arguments.test_threads = Some(1);
     let world = Arc::new(World::default());
-    let tests = [admission::TESTS, istio::TESTS].concat();
+    let tests = [admission::TESTS, istio::TESTS, envoy_gateway::TESTS].concat();
     let trials = tests.into_iter().map(|(name, test)| {
         let world = Arc::clone(&world);
         Trial::test(name, move || {

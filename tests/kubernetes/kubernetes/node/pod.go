@@ -19,6 +19,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	apiresource "k8s.io/kubernetes/pkg/api/v1/resource"
@@ -73,7 +74,7 @@ func (p *pod) run(ctx context.Context) error {
 	if err := makeRoot(p.root); err != nil {
 		return err
 	}
-	p.report(ctx, v1.PodPending)
+	p.report(ctx, v1.PodPending, p.statuses())
 	p.node.publishNames()
 	for _, c := range p.object.Spec.InitContainers {
 		process, err := p.start(ctx, &c)
@@ -113,7 +114,7 @@ func (p *pod) watch(ctx context.Context) {
 		for _, status := range statuses {
 			state += fmt.Sprint(status.Ready, status.State.Terminated != nil)
 		}
-		if state != before && p.report(ctx, phase) {
+		if state != before && p.report(ctx, phase, statuses) {
 			before = state
 		}
 	}
@@ -173,7 +174,7 @@ func (p *pod) statuses() []v1.ContainerStatus {
 }
 
 // report tells the API server the state of the Pod, and whether it took it.
-func (p *pod) report(ctx context.Context, phase v1.PodPhase) bool {
+func (p *pod) report(ctx context.Context, phase v1.PodPhase, statuses []v1.ContainerStatus) bool {
 	pods := p.node.client.CoreV1().Pods(p.object.Namespace)
 	object, err := pods.Get(ctx, p.object.Name, metav1.GetOptions{})
 	if err != nil || object.UID != p.object.UID {
@@ -185,7 +186,7 @@ func (p *pod) report(ctx context.Context, phase v1.PodPhase) bool {
 	status.HostIP, status.HostIPs = p.object.Status.HostIP, p.object.Status.HostIPs
 	status.ContainerStatuses, status.InitContainerStatuses = nil, nil
 	ready := v1.ConditionTrue
-	for _, s := range p.statuses() {
+	for _, s := range statuses {
 		if !s.Ready {
 			ready = v1.ConditionFalse
 		}
@@ -206,7 +207,9 @@ func (p *pod) report(ctx context.Context, phase v1.PodPhase) bool {
 		{Type: v1.ContainersReady, Status: ready, LastTransitionTime: now},
 		{Type: v1.PodReady, Status: ready, LastTransitionTime: now},
 	}
-	_, err = pods.UpdateStatus(ctx, object, metav1.UpdateOptions{})
+	if _, err = pods.UpdateStatus(ctx, object, metav1.UpdateOptions{}); err != nil && !apierrors.IsConflict(err) {
+		log.Printf("the status of %s: %v", p.object.Name, err)
+	}
 	return err == nil
 }
 

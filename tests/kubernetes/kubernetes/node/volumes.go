@@ -43,7 +43,7 @@ func makeRoot(root string) error {
 	if err := bind(filepath.Join(*state, "hosts"), filepath.Join(root, "etc/hosts")); err != nil {
 		return err
 	}
-	for _, name := range []string{"tmp", "var/tmp", "var/run", "var/log", "run", "root"} {
+	for _, name := range []string{"tmp", "var/tmp", "var/run", "var/log", "var/lib/eg", "run", "root"} {
 		if err := writable(filepath.Join(root, name)); err != nil {
 			return err
 		}
