@@ -34,7 +34,7 @@ soak: cargo ## Send a million requests of every kind, with and without the filte
 	SOAK=$(SOAK) cargo test --locked --test envoy -- soak:
 
 # The tests of the rules, which need no Envoy.
-RULES = --package request-id-rules --package request-id-filter --lib --test table --test configuration --test comparison --test properties
+RULES = --package request-id-rules --package request-id-configuration --package request-id-filter --lib --test table --test configuration --test comparison --test properties
 SECONDS = 30
 fuzz: cargo-fuzz ## Fuzz every target in fuzz/ for SECONDS=30 each, starting from the table of cases
 	@cargo run --quiet --locked --manifest-path fuzz/Cargo.toml --no-default-features --example seeds
@@ -71,7 +71,7 @@ lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --test tools -- -D warnings
-	cargo clippy --locked --package request-id-rules --package request-id-filter --package sdk-example --lib --target wasm32-wasip1 -- -D warnings
+	cargo clippy --locked --package request-id-rules --package request-id-configuration --package request-id-filter --package sdk-example --lib --target wasm32-wasip1 -- -D warnings
 
 notices: cargo-about ## Write THIRD-PARTY-NOTICES.txt: the licences of what is linked into the module (needs cargo-about)
 	@cargo fetch --locked --quiet

@@ -39,7 +39,7 @@ use anyhow::{Context, Result, ensure};
 use client::{Connection, all};
 use command::command;
 use pages::{Block, Page};
-use request_id_rules::configuration;
+use request_id_configuration as configuration;
 use serde_json::{Value, json};
 use upstream::{Reply, Upstream};
 use xtask::envoy::{self, Output, Process};

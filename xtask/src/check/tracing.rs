@@ -4,16 +4,18 @@
 use request_id_rules::header_name::HeaderName;
 use serde_json::Value;
 
+use super::manifest::Document;
+
 /// What `docs/tracing.md` is about.
 const SEE: &str = "see docs/tracing.md";
 
 /// Returns a warning for each thing in a file that spoils tracing: a proxy that adds no ids and no provisional
 /// ones either, and provisional ids that the filter does not know as such, because its id is in one of `headers`
 /// instead of `x-request-id`.
-pub fn warnings(documents: &[Value], headers: &[String]) -> Vec<String> {
+pub fn warnings(documents: &[Document], headers: &[String]) -> Vec<String> {
     let mut proxies = Vec::new();
     for document in documents {
-        collect(document, false, &mut proxies);
+        collect(&document.value, false, &mut proxies);
     }
     let mut warnings = Vec::new();
     let has_mutation = proxies.iter().any(|proxy| proxy.has_mutation);
