@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use request_id_rules::configuration;
+use request_id_configuration as configuration;
 use request_id_rules::header_name::HeaderName;
 use request_id_rules::policy::IdFormat;
 use serde_json::{Value, json};

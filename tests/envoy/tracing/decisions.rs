@@ -14,7 +14,7 @@ use super::{Ids, Stage, listener};
 use crate::stage::{MANAGER, at, eventually};
 use test_support::cases::Line;
 
-/// A request and what it has instead of an id or as one. The parts of its name are separated by blanks.
+/// A kind of request, and the header lines by which it has an id or another header has one.
 type Request = (&'static str, &'static [(&'static str, &'static str)]);
 
 const REQUESTS: &[Request] = &[

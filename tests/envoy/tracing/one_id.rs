@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use xtask::envoy;
 
+use super::collector::Collector;
 use super::tracers::Tracer;
 use super::{Ids, Stage, listener, start, with_protocol};
 use crate::client::{Connection, all};
@@ -15,11 +16,12 @@ use test_support::cases::Line;
 
 const PERCENTAGES: [u32; 3] = [0, 50, 100];
 
-/// The protocols over which requests reach the filter. An Envoy in front of it speaks them.
+/// The protocols over which requests reach the filter, from an Envoy in front of it: their names, and those of the
+/// front's options.
 const PROTOCOLS: [(&str, &str); 3] = [
     ("http1", "http_protocol_options"),
     ("http2", "http2_protocol_options"),
-    ("http3", "http3_protocol_options"),
+    (HTTP3, "http3_protocol_options"),
 ];
 const HTTP3: &str = "http3";
 
@@ -28,153 +30,189 @@ const ROUNDS: usize = 4;
 /// How many bytes may stand between the name of an attribute and its value: quotes, types and lengths.
 const FRAMING: usize = 8;
 
-/// A certificate of QUIC, which nobody checks.
+/// A certificate for QUIC, which nobody checks.
 const CERTIFICATE: &str = include_str!("certificate.pem");
 const KEY: &str = include_str!("key.pem");
 
-pub fn everywhere() {
-    let mut targets = Vec::new();
-    for tracer in Tracer::ALL {
-        for percentage in PERCENTAGES {
-            for (protocol, options) in PROTOCOLS {
-                targets.push((
-                    format!("{tracer:?}-{percentage}-{protocol}"),
+/// A listener of the Envoy with the filter.
+struct Target {
+    name: String,
+    tracer: Tracer,
+    percentage: u32,
+    protocol: &'static str,
+    options: &'static str,
+}
+
+impl Target {
+    fn all() -> Vec<Self> {
+        let mut targets = Vec::new();
+        for tracer in Tracer::ALL {
+            for percentage in PERCENTAGES {
+                targets.extend(PROTOCOLS.map(|(protocol, options)| Self {
+                    name: format!("{tracer:?}-{percentage}-{protocol}"),
                     tracer,
                     percentage,
                     protocol,
                     options,
-                ));
+                }));
             }
         }
+        targets
     }
-    let stage = Stage::start(|collector| {
-        let listener =
-            |(name, tracer, percentage, protocol, _): &(String, Tracer, u32, &str, &str)| {
-                let mut listener = listener(name, Ids::Filter);
-                at(&mut listener, MANAGER)["tracing"] = tracer.tracing(*percentage, collector);
-                if *protocol == HTTP3 {
-                    over_quic(listener)
-                } else {
-                    listener
-                }
-            };
-        targets.iter().map(listener).collect()
-    });
-    let clusters = targets.iter().map(|(name, _, _, protocol, options)| {
-        let cluster = cluster(name, stage.envoy.port(name).expect("a listener"));
-        let cluster = with_protocol(cluster, options);
-        if *protocol == HTTP3 {
-            to_quic(cluster)
-        } else {
-            cluster
+
+    fn listener(&self, collector: &Collector) -> Value {
+        let mut listener = listener(&self.name, Ids::Filter);
+        at(&mut listener, MANAGER)["tracing"] = self.tracer.tracing(self.percentage, collector);
+        match self.protocol {
+            HTTP3 => over_quic(listener),
+            _ => listener,
         }
+    }
+
+    fn cluster(&self, stage: &Stage) -> Value {
+        let cluster = cluster(
+            &self.name,
+            stage.envoy.port(&self.name).expect("a listener"),
+        );
+        let cluster = with_protocol(cluster, self.options);
+        match self.protocol {
+            HTTP3 => to_quic(cluster),
+            _ => cluster,
+        }
+    }
+}
+
+pub fn everywhere() {
+    let targets = Target::all();
+    let stage = Stage::start(|collector| {
+        let listeners = targets.iter().map(|target| target.listener(collector));
+        listeners.collect()
     });
+    let clusters = targets.iter().map(|target| target.cluster(&stage));
     let front = start(&front(clusters.collect()));
     let mut connection = Connection::open(front.port("front").expect("a listener"));
 
+    // The ids by the requests' paths, and those of requests that are sampled.
+    let mut ids = HashMap::new();
     let mut sampled = HashSet::new();
-    let mut id_of = HashMap::new();
-    for (name, tracer, percentage, _, _) in &targets {
+    for target in &targets {
         let mut sampled_here = 0;
         let mut sent = 0;
         for round in 0..ROUNDS {
-            for (kind, lines) in requests(&format!("{name}-{round}")) {
-                let path = format!("/moved/{kind}-{name}-{round}");
-                let target = format!("/{kind}-{name}-{round}");
-                let moved = format!(
-                    "HTTP/1.1 302 Found\r\nlocation: http://test{target}\r\ncontent-length: 0\r\n\r\n"
-                );
-                // Every other request is redirected inside Envoy.
-                if round % 2 == 0 {
-                    stage.upstream.expect(&path, Reply::Bytes(moved.into()));
-                }
-                let mut lines = lines;
-                lines.push(("target", name.clone().into()));
-                connection.send(&get("test", &path, &lines));
-                let response = connection.receive();
-                assert_eq!(response.status, 200, "{path}: {response:?}");
-                let id = response.id();
-                assert!(!id.contains("provisional"), "{id}");
-                let seen: Vec<_> = [&path, &target]
-                    .iter()
-                    .flat_map(|path| stage.upstream.seen(path))
-                    .collect();
-                assert_eq!(seen.len(), 2 - round % 2, "{path}");
-                for seen in &seen {
-                    assert_eq!(
-                        all(&seen.headers, "x-request-id"),
-                        [id.as_bytes()],
-                        "{path}"
-                    );
-                }
-                let told = |seen: &crate::upstream::Seen| tracer.told(&seen.headers).0;
-                if seen.iter().any(|seen| ["1", "2"].contains(&&*told(seen))) {
+            let unique = format!("{}-{round}", target.name);
+            for (kind, lines) in requests(&unique) {
+                let is_redirected = round % 2 == 0;
+                let path = format!("/moved/{kind}-{unique}");
+                let (id, is_sampled) =
+                    send(&stage, &mut connection, target, &path, lines, is_redirected);
+                if is_sampled {
                     sampled.insert(id.clone());
                     sampled_here += 1;
                 }
                 sent += 1;
-                id_of.insert(path, id);
+                ids.insert(path, id);
             }
         }
-        match percentage {
-            0 => assert_eq!(sampled_here, 0, "{name}"),
-            50 => assert!((1..sent).contains(&sampled_here), "{name}: {sampled_here}"),
-            // Envoy cannot sample an id that does not begin with digits.
-            _ => assert!(
+        match target.percentage {
+            0 => assert_eq!(sampled_here, 0, "{}", target.name),
+            // Envoy cannot sample an id that does not begin with digits, as one of each round does not.
+            100 => assert!(
                 sampled_here + ROUNDS >= sent,
-                "{name}: {sampled_here} of {sent}"
+                "{}: {sampled_here} of {sent}",
+                target.name
             ),
+            _ => {}
         }
     }
+    let stats = stage
+        .envoy
+        .get("/stats?filter=downstream_rq_http")
+        .expect("statistics");
+    for protocol in ["http1", "http2", "http3"] {
+        let none = format!("http.main.downstream_rq_{protocol}_total: 0");
+        assert!(
+            stats.contains(none.trim_end_matches('0')) && !stats.contains(&none),
+            "{stats}"
+        );
+    }
 
-    // Each request has a line in the access log, with one id.
-    let mut logged = 0;
+    check_log(&stage, &ids);
+    check_spans(&stage, &ids.into_values().collect(), &sampled);
+}
+
+/// Sends a request to a target by way of the front. Returns the id, which the client and the upstream have, and
+/// whether the request is sampled.
+fn send(
+    stage: &Stage,
+    connection: &mut Connection,
+    target: &Target,
+    path: &str,
+    mut lines: Vec<Line>,
+    is_redirected: bool,
+) -> (String, bool) {
+    let new_path = path.trim_start_matches("/moved");
+    if is_redirected {
+        let moved = format!(
+            "HTTP/1.1 302 Found\r\nlocation: http://test{new_path}\r\ncontent-length: 0\r\n\r\n"
+        );
+        stage.upstream.expect(path, Reply::Bytes(moved.into()));
+    }
+    lines.push(("target", target.name.clone().into()));
+    connection.send(&get("test", path, &lines));
+    let response = connection.receive();
+    assert_eq!(response.status, 200, "{path}: {response:?}");
+    let id = response.id();
+    assert!(!id.contains("provisional"), "{id}");
+    let seen = [stage.upstream.seen(path), stage.upstream.seen(new_path)].concat();
+    assert_eq!(seen.len(), 1 + usize::from(is_redirected), "{path}");
+    let mut is_sampled = false;
+    for seen in &seen {
+        assert_eq!(
+            all(&seen.headers, "x-request-id"),
+            [id.as_bytes()],
+            "{path}"
+        );
+        // 2 is Datadog's "keep".
+        let (told, _) = target.tracer.told(&seen.headers);
+        is_sampled |= told == "1" || told == "2";
+    }
+    (id, is_sampled)
+}
+
+/// Checks that each request has a line in the access log, with its id.
+fn check_log(stage: &Stage, ids: &HashMap<String, String>) {
     eventually(Duration::from_secs(20), || {
         let log = stage.envoy.log();
-        let lines = log.lines().filter(|line| line.starts_with('{'));
-        let lines: Vec<Value> = lines
-            .map(|line| serde_json::from_str(line).expect("JSON"))
-            .collect();
-        logged = lines.len();
-        for line in lines {
+        let mut logged = HashSet::new();
+        for line in log.lines().filter(|line| line.starts_with('{')) {
+            let line: Value = serde_json::from_str(line).expect("JSON");
             let path = line["path"].as_str().expect("a path");
-            // Once it is redirected, a request has the new path.
-            let path = if path.starts_with("/moved") {
-                path.to_owned()
-            } else {
-                format!("/moved{path}")
-            };
-            for name in ["request_id", "response_request_id"] {
-                assert!(
-                    line[name].is_null() && name == "response_request_id"
-                        || line[name] == *id_of[&path],
-                    "{line}"
-                );
+            // A redirected request has its new path here.
+            let path = format!("/moved{}", path.trim_start_matches("/moved"));
+            assert_eq!(line["request_id"], ids[&path], "{line}");
+            // The line of the redirect has no response, since the client receives none.
+            if line["details"] != "internal_redirect" {
+                assert_eq!(line["response_request_id"], ids[&path], "{line}");
+                logged.insert(path);
             }
         }
         (
-            logged >= id_of.len(),
-            format!("{logged} lines in the log, of {}", id_of.len()),
+            logged.len() == ids.len(),
+            format!("{} of {} requests are in the log", logged.len(), ids.len()),
         )
     });
-    // Each span has one of these ids.
-    let ids: HashSet<_> = id_of.into_values().collect();
-    let ids_of_spans = || {
-        let id_of = |span: String| {
-            let id = ids
-                .iter()
-                .find(|id| span.find(id.as_str()).is_some_and(|at| at < FRAMING));
-            id.unwrap_or_else(|| panic!("a span has none of the ids, but {span}"))
-        };
-        stage
-            .collector
-            .request_ids(FRAMING + 64)
-            .into_iter()
-            .map(id_of)
-            .collect()
+}
+
+/// Checks that each span has an id of a request, and each sampled request a span.
+fn check_spans(stage: &Stage, ids: &HashSet<String>, sampled: &HashSet<String>) {
+    let id_of = |span: String| {
+        let is_id = |id: &&String| span.find(id.as_str()).is_some_and(|at| at < FRAMING);
+        let id = ids.iter().find(is_id);
+        id.unwrap_or_else(|| panic!("a span has none of the ids, but {span}"))
     };
     eventually(Duration::from_secs(20), || {
-        let collected: HashSet<_> = ids_of_spans();
+        let spans = stage.collector.request_ids(FRAMING + 64).into_iter();
+        let collected: HashSet<_> = spans.map(id_of).collect();
         let missing = sampled.iter().filter(|id| !collected.contains(id)).count();
         (
             missing == 0,
