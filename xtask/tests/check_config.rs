@@ -589,9 +589,9 @@ fn the_provisional_id_that_tracing_needs() {
                 r#"{"header": "x-correlation-id"}"#,
             )
         };
-        let stdout = ok("manifest.yaml", &other(&without));
+        let stdout = ok("manifest.yaml", other(&without));
         assert!(!stdout.contains("warning:"), "{stdout}");
-        let stdout = ok("manifest.yaml", &other(&manifest));
+        let stdout = ok("manifest.yaml", other(&manifest));
         let warning =
             "warning: header: found \"x-correlation-id\", but the early header mutation sets";
         assert_eq!(stdout.matches(warning).count(), 1, "{stdout}");

@@ -41,7 +41,7 @@ const PARENTS: [Option<bool>; 3] = [Some(true), Some(false), None];
 /// A way to give requests their ids, and the way of Envoy's own that it is compared with.
 const COMPARED: [(Ids, Ids); 3] = [
     (Ids::Filter, Ids::Envoy),
-    (Ids::FilterWithoutProvisionalIds, Ids::Envoy),
+    (Ids::FilterWithoutMutation, Ids::Envoy),
     (Ids::FilterWithoutTrust, Ids::EnvoyAtEdge),
 ];
 
@@ -67,7 +67,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         tracers: &[OpenTelemetry],
         envoy: UP_TO_1_38,
-        ids: &[Ids::Filter, Ids::FilterWithoutProvisionalIds],
+        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
         requests: &["invalid"],
         own: "1/0/0",
         filter: "1/0/1",
@@ -75,7 +75,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         tracers: &[OpenTelemetry],
         envoy: FROM_1_39,
-        ids: &[Ids::Filter, Ids::FilterWithoutProvisionalIds],
+        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
         requests: &["invalid"],
         own: "0/0/0",
         filter: "0/0/1",
@@ -83,7 +83,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         tracers: &[Zipkin],
         envoy: ANY,
-        ids: &[Ids::Filter, Ids::FilterWithoutProvisionalIds],
+        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
         requests: &["invalid"],
         own: "1/0/0",
         filter: "1/0/1",
@@ -142,7 +142,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         tracers: &[Datadog],
         envoy: ANY,
-        ids: &[Ids::Filter, Ids::FilterWithoutProvisionalIds],
+        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
         requests: &[
             "no id",
             "AWS UUID",
@@ -156,7 +156,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         tracers: &[Datadog],
         envoy: ANY,
-        ids: &[Ids::Filter, Ids::FilterWithoutProvisionalIds],
+        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
         requests: &["invalid"],
         own: "1/0/-1",
         filter: "1/0/2",
@@ -182,7 +182,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         tracers: &[OpenTelemetry],
         envoy: FROM_1_39,
-        ids: &[Ids::FilterWithoutProvisionalIds],
+        ids: &[Ids::FilterWithoutMutation],
         requests: &["no id", "AWS UUID", "AWS id", "empty"],
         own: "1/0/1",
         filter: "0/0/1",
@@ -190,7 +190,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         tracers: &[OpenTelemetryWithSampler],
         envoy: FROM_1_39,
-        ids: &[Ids::FilterWithoutProvisionalIds],
+        ids: &[Ids::FilterWithoutMutation],
         requests: &["no id", "AWS UUID", "AWS id", "empty"],
         own: "1/0/1",
         filter: "0/0/0",
@@ -198,7 +198,7 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         tracers: &[SkyWalking],
         envoy: ANY,
-        ids: &[Ids::FilterWithoutProvisionalIds],
+        ids: &[Ids::FilterWithoutMutation],
         requests: &["no id", "AWS UUID", "AWS id", "empty"],
         own: "1/1/1",
         filter: "1/1/nothing",

@@ -63,8 +63,8 @@ enum Ids {
     EnvoyAtEdge,
     /// The filter, as shipped.
     Filter,
-    /// The filter, without provisional ids.
-    FilterWithoutProvisionalIds,
+    /// The filter, without the mutation that adds provisional ids.
+    FilterWithoutMutation,
     /// The filter, which trusts nobody.
     FilterWithoutTrust,
     /// Nobody: the filter is not there, but everything else that is shipped.
@@ -97,7 +97,7 @@ fn listener(name: &str, ids: Ids) -> Value {
             .expect("a list")
             .remove(0);
     }
-    if ids == Ids::FilterWithoutProvisionalIds {
+    if ids == Ids::FilterWithoutMutation {
         manager["early_header_mutation_extensions"].take();
     }
     if matches!(ids, Ids::Envoy | Ids::EnvoyAtEdge) {
