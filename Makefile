@@ -1,6 +1,6 @@
 # `make` without a target prints the list of commands.
 .DEFAULT_GOAL := help
-.PHONY: help run run-docker test test-tools test-matrix soak fuzz mutants coverage build image bench check-config schema lint deny notices pictures
+.PHONY: help run run-docker test test-tools test-kubernetes test-matrix soak fuzz mutants coverage build image bench check-config schema lint deny notices pictures
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -17,6 +17,9 @@ test: cargo ## Run all tests, from unit tests to a real Envoy (ENVOY=/path/to/en
 
 test-tools: cargo ## Run the tests that need further tools: chromium, docker-registry, h2load, kubectl, Node.js, prometheus, skopeo, valgrind
 	cargo test --locked --test tools
+
+test-kubernetes: cargo ## Run the manifests and the documentation in a real Kubernetes API server, Istio and Envoy Gateway (needs Go)
+	setpriv --pdeathsig TERM cargo test --locked --test kubernetes
 
 test-matrix: cargo ## Run the tests against every Envoy version in envoy/versions.env
 	@. envoy/versions.env; unset ENVOY; failed=; \

@@ -52,12 +52,19 @@ impl Base {
 pub fn all() -> Vec<Base> {
     let mut folders = Vec::new();
     collect(&root().join("envoy"), &mut folders);
+    folders.retain(|folder| !is_component(folder));
     folders.sort();
     let relative = folders.iter().map(|folder| {
         let path = folder.strip_prefix(root()).expect("below the root");
         path.to_str().expect("a path in UTF-8")
     });
     relative.map(read).collect()
+}
+
+/// Whether a folder holds a change to a base, which is no base itself.
+fn is_component(folder: &Path) -> bool {
+    let text = fs::read_to_string(folder.join("kustomization.yaml")).expect("a kustomization");
+    text.contains("\nkind: Component\n")
 }
 
 /// The base at a path relative to the project's root.

@@ -2,6 +2,7 @@
 
 mod local_replies;
 mod manifest;
+mod tracing;
 
 use std::fs;
 use std::path::Path;
@@ -21,6 +22,7 @@ pub fn check(file: &Path) -> Result<()> {
     let bytes = fs::read(file).with_context(|| file.display().to_string())?;
     let contents = Contents::read(&bytes).with_context(|| file.display().to_string())?;
     let mut problems = Vec::new();
+    let mut headers = Vec::new();
     for FilterConfiguration { name, text, .. } in &contents.filters {
         let prefix = name
             .as_ref()
@@ -35,6 +37,7 @@ pub fn check(file: &Path) -> Result<()> {
             Ok(parsed) => {
                 let effective: Value = serde_json::from_str(&parsed.effective)?;
                 println!("{prefix}ok\n{effective:#}");
+                headers.extend(effective["header"].as_str().map(str::to_owned));
                 let policy = &parsed.policy;
                 let mut warnings = configuration::warnings(policy);
                 warnings.extend(local_replies::warnings(policy, &contents.documents));
@@ -47,6 +50,9 @@ pub fn check(file: &Path) -> Result<()> {
     }
     for skipped in &contents.skipped {
         println!("warning: {skipped}");
+    }
+    for warning in tracing::warnings(&contents.documents, &headers) {
+        println!("warning: {warning}");
     }
     if !problems.is_empty() {
         bail!("{}: refused\n{}", file.display(), problems.join("\n"));

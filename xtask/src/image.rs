@@ -35,7 +35,7 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Where the sources are published.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Source {
     /// URL of the sources, for the image's annotations; empty for none
     #[arg(long = "source", env = "SOURCE", default_value = env!("CARGO_PKG_REPOSITORY"))]

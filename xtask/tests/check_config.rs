@@ -543,3 +543,67 @@ fn other_files() {
         "{stderr}"
     );
 }
+
+/// Returns the text of a file that the project ships.
+fn shipped(path: &str) -> String {
+    fs::read_to_string(xtask::root().join(path)).expect(path)
+}
+
+#[test]
+fn the_provisional_id_that_tracing_needs() {
+    let traced = shipped("envoy/envoy.yaml").replace(
+        "          stat_prefix: main\n",
+        "          stat_prefix: main\n          tracing: {}\n",
+    );
+    let istio = [
+        shipped("envoy/istio/mesh/wasmplugin.yaml"),
+        shipped("envoy/istio/mesh/envoyfilter.yaml"),
+    ];
+    let gateway = [
+        shipped("envoy/gateway/envoyextensionpolicy.yaml"),
+        shipped("envoy/gateway/clienttrafficpolicy.yaml"),
+    ];
+    for (manifest, setting) in [
+        (traced.clone(), "generate_request_id"),
+        (
+            traced.replace("_request_id:", "RequestId:"),
+            "generate_request_id",
+        ),
+        (istio.join("---\n"), "generate_request_id"),
+        (gateway.join("---\n"), "headers.requestID"),
+    ] {
+        let stdout = ok("manifest.yaml", &manifest);
+        assert!(!stdout.contains("warning:"), "{stdout}");
+
+        let without = manifest.replace("-provisional\"", "\"");
+        let stdout = ok("manifest.yaml", &without);
+        let warning =
+            format!("warning: {setting}: Envoy adds no ids, and no early header mutation");
+        assert_eq!(stdout.matches(&warning).count(), 1, "{stdout}");
+
+        // With another header, Envoy's own x-request-id is none of the filter's business.
+        let other = |manifest: &str| {
+            let text = manifest.replace("log_origin: true", "header: x-correlation-id");
+            text.replace(
+                r#"{"log_origin": true}"#,
+                r#"{"header": "x-correlation-id"}"#,
+            )
+        };
+        let stdout = ok("manifest.yaml", other(&without));
+        assert!(!stdout.contains("warning:"), "{stdout}");
+        let stdout = ok("manifest.yaml", other(&manifest));
+        let warning =
+            "warning: header: found \"x-correlation-id\", but the early header mutation sets";
+        assert_eq!(stdout.matches(warning).count(), 1, "{stdout}");
+    }
+
+    let untraced = shipped("envoy/envoy.yaml").replace("-provisional\"", "\"");
+    let stdout = ok("envoy.yaml", &untraced);
+    assert!(!stdout.contains("warning:"), "{stdout}");
+    // Envoy's own ids.
+    let generated = traced
+        .replace("-provisional\"", "\"")
+        .replace("generate_request_id: false", "generate_request_id: true");
+    let stdout = ok("envoy.yaml", &generated);
+    assert!(!stdout.contains("warning:"), "{stdout}");
+}

@@ -1,0 +1,430 @@
+//! The policy in `envoy/kubernetes/`: the real API server accepts a configuration in a manifest exactly
+//! if the filter accepts it.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use request_id_rules::configuration;
+use serde_json::{Value, json};
+use test_support::cases;
+use ureq::Agent;
+
+use crate::cluster::{Cluster, Running};
+use crate::components;
+use crate::{Test, World, pool};
+
+pub const TESTS: &[Test] = &[
+    (
+        "admission: the policy's verdict on each configuration is the filter's",
+        verdicts,
+    ),
+    (
+        "admission: the message says where, what was found and what is allowed",
+        message,
+    ),
+    (
+        "admission: other plugins may have any configuration",
+        others,
+    ),
+    (
+        "admission: a resource from before the policy can be labelled and deleted",
+        before,
+    ),
+    (
+        "admission: each base is accepted, with the policy and without",
+        bases,
+    ),
+];
+
+const POLICY: &str = "envoy/kubernetes/policy.yaml";
+
+/// A resource that has a configuration of the filter.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    WasmPlugin,
+    TrafficExtension,
+    EnvoyExtensionPolicy,
+}
+
+const KINDS: [Kind; 3] = [
+    Kind::WasmPlugin,
+    Kind::TrafficExtension,
+    Kind::EnvoyExtensionPolicy,
+];
+
+impl Kind {
+    /// Where the API server has such resources.
+    fn path(self) -> &'static str {
+        match self {
+            Self::WasmPlugin => "extensions.istio.io/v1alpha1/namespaces/default/wasmplugins",
+            Self::TrafficExtension => {
+                "extensions.istio.io/v1alpha1/namespaces/default/trafficextensions"
+            }
+            Self::EnvoyExtensionPolicy => {
+                "gateway.envoyproxy.io/v1alpha1/namespaces/default/envoyextensionpolicies"
+            }
+        }
+    }
+
+    /// Where a configuration stands in it.
+    fn place(self) -> &'static str {
+        match self {
+            Self::WasmPlugin => "spec.pluginConfig",
+            Self::TrafficExtension => "spec.wasm.pluginConfig",
+            Self::EnvoyExtensionPolicy => "spec.wasm[0].config",
+        }
+    }
+
+    fn resource(self, image: &str, configuration: &Value) -> Value {
+        let (group, spec) = match self {
+            Self::WasmPlugin => (
+                "extensions.istio.io",
+                json!({"url": format!("oci://{image}"), "pluginConfig": configuration}),
+            ),
+            Self::TrafficExtension => (
+                "extensions.istio.io",
+                json!({"wasm": {"url": format!("oci://{image}"), "pluginConfig": configuration}}),
+            ),
+            Self::EnvoyExtensionPolicy => (
+                "gateway.envoyproxy.io",
+                json!({
+                    "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "eg"}],
+                    "wasm": [{
+                        "name": "request-id",
+                        "code": {"type": "Image", "image": {"url": image}},
+                        "config": configuration,
+                    }],
+                }),
+            ),
+        };
+        json!({
+            "apiVersion": format!("{group}/v1alpha1"),
+            "kind": format!("{self:?}"),
+            "metadata": {"name": "request-id", "namespace": "default"},
+            "spec": spec,
+        })
+    }
+}
+
+const IMAGE: &str = "registry.example.com/you/request-id-filter@sha256:\
+                     0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The API server without TLS, as `kubectl proxy` offers it.
+struct Api {
+    _proxy: Running,
+    agent: Agent,
+}
+
+impl Api {
+    fn start(cluster: &Cluster) -> Result<Self> {
+        let proxy = cluster.start_program("kubectl-proxy", "kubectl", &["proxy", "--port=8001"])?;
+        let config = Agent::config_builder().http_status_as_error(false).build();
+        let api = Self {
+            _proxy: proxy,
+            agent: Agent::new_with_config(config),
+        };
+        cluster.until("kubectl proxy", || {
+            let mut response = api.agent.get("http://127.0.0.1:8001/readyz").call()?;
+            ensure!(response.body_mut().read_to_string()? == "ok");
+            Ok(())
+        })?;
+        Ok(api)
+    }
+
+    /// Why a resource could not be created, if it could not. Nothing is created.
+    fn refusal(&self, kind: Kind, resource: &Value) -> Result<Option<String>> {
+        let url = format!(
+            "http://127.0.0.1:8001/apis/{}?dryRun=All&fieldValidation=Strict",
+            kind.path()
+        );
+        let request = self
+            .agent
+            .post(&url)
+            .header("content-type", "application/json");
+        let mut response = request.send(resource.to_string())?;
+        let status = response.status().as_u16();
+        let answer = response.body_mut().read_to_string()?;
+        let answer: Value = serde_json::from_str(&answer).with_context(|| answer.clone())?;
+        match status {
+            201 => Ok(None),
+            _ => Ok(Some(
+                answer["message"].as_str().context("no message")?.into(),
+            )),
+        }
+    }
+}
+
+/// Puts the policy into force.
+fn enforce(cluster: &Cluster) -> Result<Api> {
+    crds(cluster)?;
+    cluster.kubectl(&["apply", "-f", POLICY])?;
+    let api = Api::start(cluster)?;
+    cluster.until("the policy", || {
+        for kind in KINDS {
+            let refusal =
+                api.refusal(kind, &kind.resource(IMAGE, &json!({"generate": "uuid9"})))?;
+            ensure!(refusal.is_some(), "{kind:?} is not refused");
+        }
+        Ok(())
+    })?;
+    Ok(api)
+}
+
+/// Takes it out of force, and waits until it is.
+pub fn lift(cluster: &Cluster) -> Result<()> {
+    cluster.kubectl(&["delete", "--ignore-not-found", "-f", POLICY])?;
+    let api = Api::start(cluster)?;
+    cluster.until("the end of the policy", || {
+        for kind in KINDS {
+            let refusal =
+                api.refusal(kind, &kind.resource(IMAGE, &json!({"generate": "uuid9"})))?;
+            ensure!(refusal.is_none(), "{kind:?} is refused: {refusal:?}");
+        }
+        Ok(())
+    })
+}
+
+/// The definitions of all resources in the manifests.
+pub fn crds(cluster: &Cluster) -> Result<()> {
+    let folder = components::folder();
+    let charts = folder.join("gateway-helm/charts/crds/crds");
+    let files = [
+        folder.join("istio-crds.yaml"),
+        charts.join("gatewayapi-crds.yaml"),
+        charts.join("generated"),
+    ];
+    for file in files {
+        let file = file.display().to_string();
+        cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &file])?;
+    }
+    cluster
+        .kubectl(&[
+            "wait",
+            "--for=condition=Established",
+            "crd",
+            "--all",
+            "--timeout=60s",
+        ])
+        .map(drop)
+}
+
+/// The configurations of the table of cases and of the schema's test, as far as a manifest can have
+/// them: objects, in which no key is there twice.
+fn configurations() -> Result<Vec<Value>> {
+    let texts: BTreeSet<_> = cases::all().iter().map(|case| case.config).collect();
+    let mut all = pool::configurations();
+    for text in texts.into_iter().filter(|text| !text.trim().is_empty()) {
+        let configuration: Value = serde_json::from_str(text).with_context(|| text.to_owned())?;
+        ensure!(configuration.is_object(), "{text}");
+        all.push(configuration);
+    }
+    all.extend(
+        CONTRADICTIONS
+            .iter()
+            .filter_map(|text| serde_json::from_str(text).ok()),
+    );
+    Ok(all)
+}
+
+/// Settings that contradict each other, and others that nearly do.
+const CONTRADICTIONS: [&str; 22] = [
+    r#"{"header": "X-Id", "incoming": {"original": "x-iD"}}"#,
+    r#"{"header": "x-id", "adopt": {"from": ["aws", "X-ID"]}}"#,
+    r#"{"header": "x-id", "adopt": {"from": ["X-Request-Id"]}}"#,
+    r#"{"incoming": {"original": "x-amzn-requestid"}}"#,
+    r#"{"incoming": {"original": "X-Amzn-Remapped-X-Amz-Request-Id"}}"#,
+    r#"{"incoming": {"original": "x-amzn-requestid"}, "adopt": {"from": []}}"#,
+    r#"{"incoming": {"original": "x-amzn-trace-id"}}"#,
+    r#"{"incoming": {"original": "x-b"}, "adopt": {"from": ["x-a", "x-b"]}}"#,
+    r#"{"header": "x-amzn-requestid", "incoming": {"original": "x-amzn-requestid"}}"#,
+    r#"{"incoming": {"on_invalid": "reject", "max_length": 35}}"#,
+    r#"{"incoming": {"on_invalid": "reject", "max_length": 36}}"#,
+    r#"{"incoming": {"on_invalid": "reject", "max_length": 32}, "generate": "hex32"}"#,
+    r#"{"incoming": {"on_invalid": "reject", "max_length": 32}, "generate": "hex32", "adopt": {"from": []}}"#,
+    r#"{"incoming": {"on_invalid": "reject", "max_length": 31}, "generate": "hex32", "adopt": {"from": []}}"#,
+    r#"{"incoming": {"on_invalid": "reject", "accept": "uuid"}, "generate": "hex32"}"#,
+    r#"{"incoming": {"on_invalid": "replace", "accept": "uuid"}, "generate": "hex32"}"#,
+    r#"{"incoming": {"on_invalid": "reject", "accept": "uuid"}, "adopt": {"non_uuid": "verbatim"}}"#,
+    r#"{"incoming": {"on_invalid": "reject", "accept": "uuid"}, "adopt": {"non_uuid": "verbatim", "from": []}}"#,
+    r#"{"incoming": {"on_invalid": "reject", "accept": "uuid"}, "adopt": {"non_uuid": "verbatim", "from": ["x-amzn-trace-id"]}}"#,
+    r#"{"incoming": {"on_invalid": "reject", "accept": "uuid"}, "adopt": {"from": ["Traceparent"]}}"#,
+    r#"{"incoming": {"on_invalid": "reject"}, "adopt": {"from": ["traceparent"]}}"#,
+    r#"{"incoming": {"on_invalid": "reject", "accept": "uuid"}}"#,
+];
+
+fn verdicts(world: &World) -> Result<()> {
+    let api = enforce(world.cluster()?)?;
+    let configurations = configurations()?;
+    for kind in KINDS {
+        let part = configurations.len().div_ceil(4);
+        let judged: Result<Vec<_>> = thread::scope(|scope| {
+            let threads: Vec<_> = configurations
+                .chunks(part)
+                .map(|part| scope.spawn(|| judge(&api, kind, part)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("a thread"))
+                .collect()
+        });
+        let (accepted, refused) = judged?
+            .into_iter()
+            .fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+        println!("{kind:?}: {accepted} accepted, {refused} refused");
+        ensure!(accepted > 300 && refused > 2000, "{accepted} {refused}");
+    }
+    Ok(())
+}
+
+/// How many configurations both accept and both refuse.
+fn judge(api: &Api, kind: Kind, configurations: &[Value]) -> Result<(usize, usize)> {
+    let (mut accepted, mut refused) = (0, 0);
+    for configuration in configurations {
+        let refusal = api.refusal(kind, &kind.resource(IMAGE, configuration))?;
+        match (
+            configuration::read(configuration.to_string().as_bytes()),
+            refusal,
+        ) {
+            (Ok(_), None) => accepted += 1,
+            (Err(problems), Some(message)) => {
+                ensure!(
+                    message.contains("ValidatingAdmissionPolicy 'request-id-filter'"),
+                    "{message}"
+                );
+                let problem = problems[0].to_string();
+                let path = problem
+                    .split_once(": ")
+                    .context("a problem without a path")?
+                    .0;
+                // The policy shows a key as it is, but for what a terminal would obey.
+                if path.bytes().all(|byte| byte.is_ascii_graphic()) && !path.contains('\\') {
+                    let place = format!("{}.{path}: ", kind.place());
+                    ensure!(message.contains(&place), "no {place} in: {message}");
+                }
+                refused += 1;
+            }
+            (filter, policy) => {
+                let filter = filter.map(|accepted| accepted.effective);
+                ensure!(
+                    false,
+                    "{kind:?} with {configuration}\n the filter: {filter:?}\n the API server: {policy:?}"
+                );
+            }
+        }
+    }
+    Ok((accepted, refused))
+}
+
+fn message(world: &World) -> Result<()> {
+    let cluster = world.cluster()?;
+    enforce(cluster)?;
+    let configuration = json!({
+        "incoming": {"max_lenght": 64, "trust": ["10.0.0.0/8", "10.0.0.300"]},
+        "log_origin": "yes \u{1b}[31mplease\n",
+    });
+    let resource = Kind::WasmPlugin.resource(IMAGE, &configuration);
+    let output = cluster.try_feed(&["apply", "-f", "-"], &resource.to_string())?;
+    ensure!(!output.status.success(), "it is accepted");
+    let message = String::from_utf8_lossy(&output.stderr);
+    for part in [
+        "The wasmplugins \"request-id\" is invalid",
+        "spec.pluginConfig.incoming.max_lenght: unknown key, with 64; allowed: trust, accept, ",
+        "spec.pluginConfig.incoming.trust[1]: found \"10.0.0.300\"; allowed: an IPv4 or IPv6 address, ",
+        "spec.pluginConfig.log_origin: found \"yes ?[31mplease\\n\"; allowed: true or false",
+    ] {
+        ensure!(message.contains(part), "no {part:?} in {message:?}");
+    }
+    Ok(())
+}
+
+fn others(world: &World) -> Result<()> {
+    let api = enforce(world.cluster()?)?;
+    let refused = json!({"generate": "uuid9"});
+    for image in [
+        "registry.example.com/request-id-filter-ui:1.0",
+        "registry.example.com/http-request-id-filter:1.0",
+        "registry.example.com/basic-auth:1.0",
+    ] {
+        for kind in KINDS {
+            let refusal = api.refusal(kind, &kind.resource(image, &refused))?;
+            ensure!(refusal.is_none(), "{image}: {refusal:?}");
+        }
+    }
+    for image in [
+        "request-id-filter:latest",
+        "registry.example.com:5000/you/request-id-filter",
+        "registry.example.com/request-id-filter-v1.2.3:tag",
+    ] {
+        for kind in KINDS {
+            let refusal = api.refusal(kind, &kind.resource(image, &refused))?;
+            ensure!(refusal.is_some(), "{image} is accepted");
+        }
+    }
+    // The other plugin of one resource has a configuration of its own.
+    let kind = Kind::EnvoyExtensionPolicy;
+    let mut resource = kind.resource("registry.example.com/basic-auth:1.0", &refused);
+    let mut ours = kind.resource(IMAGE, &json!({}))["spec"]["wasm"][0].take();
+    ours["name"] = "second".into();
+    resource["spec"]["wasm"]
+        .as_array_mut()
+        .context("no list")?
+        .push(ours);
+    ensure!(api.refusal(kind, &resource)?.is_none());
+    resource["spec"]["wasm"][1]["config"] = refused;
+    let refusal = api.refusal(kind, &resource)?.context("it is accepted")?;
+    ensure!(
+        refusal.contains("spec.wasm[1].config.generate: found \"uuid9\""),
+        "{refusal}"
+    );
+    Ok(())
+}
+
+fn before(world: &World) -> Result<()> {
+    let cluster = world.cluster()?;
+    crds(cluster)?;
+    lift(cluster)?;
+    let resource = Kind::WasmPlugin.resource(IMAGE, &json!({"generate": "uuid9"}));
+    cluster.feed(&["create", "-f", "-"], &resource.to_string())?;
+    enforce(cluster)?;
+    let name = ["wasmplugin", "request-id"];
+    cluster.kubectl(&[&["label"], &name[..], &["team=edge"]].concat())?;
+    let patch = [r#"--patch={"spec": {"phase": "AUTHN"}}"#, "--type=merge"];
+    let patched = cluster.kubectl(&[&["patch"], &name[..], &patch].concat());
+    ensure!(patched.is_err(), "a changed spec is accepted");
+    cluster
+        .kubectl(&[&["delete"], &name[..]].concat())
+        .map(drop)
+}
+
+/// With the policy as without it, the API server takes each base without a warning but Istio's own.
+fn bases(world: &World) -> Result<()> {
+    let cluster = world.cluster()?;
+    enforce(cluster)?;
+    for namespace in ["istio-system", "higress-system"] {
+        let _ = cluster.kubectl(&["create", "namespace", namespace]);
+    }
+    for base in crate::bases::all() {
+        if base.path != "envoy/higress" {
+            // whose definitions are in no Go module
+            cluster.kubectl(&["apply", "--dry-run=server", "-k", &base.path])?;
+        }
+    }
+    for broken in BROKEN {
+        let output = cluster.try_feed(&["apply", "--dry-run=server", "-f", "-"], broken)?;
+        ensure!(!output.status.success(), "accepted:\n{broken}");
+    }
+    lift(cluster)
+}
+
+/// Whether the API server does refuse: what a typing error would make of the manifests.
+const BROKEN: [&str; 4] = [
+    "{apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: x}, \
+     spec: {url: 'oci://x', failStrategy: FAIL_RELAOD}}",
+    "{apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: x}, \
+     spec: {url: 'oci://x', phaze: AUTHN}}",
+    "{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: ClientTrafficPolicy, metadata: {name: x}, \
+     spec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: eg}], headers: {requestID: Keep}}}",
+    "{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: EnvoyProxy, metadata: {name: x}, \
+     spec: {filterOrder: [{name: envoy.filters.http.wasm, before: envoy.filters.http.first}]}}",
+];

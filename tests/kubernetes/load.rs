@@ -1,0 +1,45 @@
+//! Requests that go on while something changes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::http::Response;
+
+/// Two threads that send one request after the other.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Result<usize>>>,
+}
+
+impl Load {
+    pub fn start(send: impl Fn() -> Result<Response> + Clone + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = (0..2)
+            .map(|_| {
+                let (send, stop) = (send.clone(), Arc::clone(&stop));
+                thread::spawn(move || {
+                    let mut sent = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        send()?.same_id()?;
+                        sent += 1;
+                    }
+                    Ok(sent)
+                })
+            })
+            .collect();
+        Self { stop, threads }
+    }
+
+    /// Ends the load. Each request has to have been answered with 200 and one id up and down.
+    pub fn stop(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            let sent = thread.join().ok().context("a thread panicked")??;
+            ensure!(sent > 20, "only {sent} requests");
+        }
+        Ok(())
+    }
+}
