@@ -42,7 +42,8 @@ impl Cluster {
     /// Starts it and waits until it can be used.
     pub fn start() -> Result<Self> {
         let lock = File::create(components::folder().join("lock"))?;
-        lock.try_lock().context("another run of this test is going on")?;
+        lock.try_lock()
+            .context("another run of this test is going on")?;
         let folder = components::folder().join("run");
         if folder.exists() {
             fs::remove_dir_all(&folder)?;

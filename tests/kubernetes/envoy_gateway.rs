@@ -225,7 +225,7 @@ struct Other {
 const OTHERS: [Other; 12] = [
     other(
         "SecurityPolicy",
-        "csrf: {additionalOrigins: ['trusted.example.com']}",
+        "csrf: {additionalOrigins: ['https://trusted.example.com']}",
         "csrf",
         Some(("POST", &[("origin", "https://evil.example.com")], 403)),
     ),
@@ -257,7 +257,7 @@ const OTHERS: [Other; 12] = [
     other(
         "SecurityPolicy",
         "jwt: {providers: [{name: example, issuer: https://issuer.example.com, \
-         localJWKS: {inline: '{\"keys\": []}'}}]}",
+         localJWKS: {type: Inline, inline: '{\"keys\": [{\"kty\": \"EC\", \"crv\": \"P-256\", \"x\": \"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4\", \"y\": \"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM\"}]}'}}]}",
         "jwt_authn",
         Some(("GET", &[("authorization", "Bearer not-a-token")], 401)),
     ),
@@ -335,10 +335,9 @@ fn first(world: &World) -> Result<()> {
         cluster.apply(&policy)?;
         let chain = cluster.until(other.filter, || {
             let chain = admin.filters()?;
-            ensure!(
-                chain.iter().any(|filter| filter.contains(other.filter)),
-                "{chain:?}"
-            );
+            let is_there = chain.iter().any(|filter| filter.contains(other.filter));
+            let status = condition(cluster, other.kind, "other", "Accepted");
+            ensure!(is_there, "{chain:?}, {status:#?}");
             Ok(chain)
         })?;
         ensure!(
@@ -548,6 +547,11 @@ components: [../gateway/reload]
         kustomization.as_bytes(),
     )?;
     cluster.kubectl(&["apply", "-k", "envoy/with-reload"])?;
+    cluster.until("the patch", || {
+        let programmed = condition(cluster, "envoypatchpolicy", "request-id", "Programmed")?;
+        ensure!(programmed["status"] == "True", "{programmed:#}");
+        Ok(())
+    })?;
     let admin = Admin::start(cluster, &proxy)?;
     cluster.until("FAIL_RELOAD", || {
         let dump = admin.get("/config_dump?resource=dynamic_listeners")?;

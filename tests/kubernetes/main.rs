@@ -40,8 +40,11 @@ impl World {
         once(&self.cluster, Cluster::start)
     }
 
-    pub fn istio(&self) -> Result<&istio::Istio> {
-        once(&self.istio, || istio::Istio::install(self.cluster()?))
+    /// The cluster, with Istio in it.
+    pub fn with_istio(&self) -> Result<&Cluster> {
+        let cluster = self.cluster()?;
+        once(&self.istio, || istio::Istio::install(cluster))?;
+        Ok(cluster)
     }
 }
 
