@@ -20,26 +20,31 @@ use crate::header_map;
 use crate::host_calls::{self, Map, Refused};
 use crate::root_context::{ORIGIN_PROPERTY, Plugin};
 
+thread_local! {
+    static OPEN_STREAMS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Returns how many streams are open in this VM, whatever their plugin and its configuration.
+pub fn open_streams() -> usize {
+    OPEN_STREAMS.get()
+}
+
 /// The context of one stream. It keeps the configuration with which the stream began.
 pub struct FilterStream {
     plugin: Rc<Plugin>,
-    open_streams: Rc<Cell<usize>>,
     /// The id of the request. The host does not show request headers in the response phase.
     id: Option<RequestId>,
 }
 
 impl FilterStream {
-    pub fn new(plugin: Rc<Plugin>, open_streams: Rc<Cell<usize>>) -> Self {
-        open_streams.set(open_streams.get().saturating_add(1));
-        Self {
-            plugin,
-            open_streams,
-            id: None,
-        }
+    pub fn new(plugin: Rc<Plugin>) -> Self {
+        OPEN_STREAMS.set(open_streams().saturating_add(1));
+        Self { plugin, id: None }
     }
 
     /// Changes the headers of the request. A rejected request gets its id as well, so that the access
     /// log shows the id that the client received.
+    #[inline(never)]
     fn change_request(&self, decision: &Decision) {
         let headers = &self.plugin.policy.headers;
         if decision.sets_id {
@@ -59,6 +64,7 @@ impl FilterStream {
 
     /// Publishes the origin of the id for access logs, and remembers the id for a later run of the
     /// filter.
+    #[inline(never)]
     fn set_properties(&self, decision: &Decision) {
         // A later run for the same request leaves the origin of the first one.
         if self.plugin.policy.log_origin && decision.outcome != Outcome::KeptOwn {
@@ -71,6 +77,7 @@ impl FilterStream {
     }
 
     /// Answers 400. If the host refuses that, the request continues with its new id.
+    #[inline(never)]
     fn reject(&self, id: &RequestId, invalid: Invalid) -> Action {
         let sent = host_calls::send_local_response(
             rejection::STATUS,
@@ -91,8 +98,7 @@ impl FilterStream {
 
 impl Drop for FilterStream {
     fn drop(&mut self) {
-        self.open_streams
-            .set(self.open_streams.get().saturating_sub(1));
+        OPEN_STREAMS.set(open_streams().saturating_sub(1));
     }
 }
 
@@ -146,6 +152,7 @@ impl HttpContext for FilterStream {
     }
 }
 
+#[inline(never)]
 fn set_property(name: &str, value: &[u8]) {
     if let Err(Refused(status)) = host_calls::set_property(name, value) {
         debug!("the host refused to set the property {name} (status {status})");
@@ -156,6 +163,7 @@ fn set_header(map: Map, name: &str, value: &[u8]) {
     log_refusal(name, host_calls::set_header(map, name, value));
 }
 
+#[inline(never)]
 fn log_refusal(name: &str, result: Result<(), Refused>) {
     if let Err(Refused(status)) = result {
         error!("the host refused to change {name} (status {status})");
@@ -169,6 +177,7 @@ struct HostRequest<'a> {
 }
 
 impl Request for HostRequest<'_> {
+    #[inline(never)]
     fn id_value(&self, name: &HeaderName) -> Option<Vec<u8>> {
         // The host call returns the first line of a repeated header, so it serves only for the
         // header whose lines Envoy joins.
@@ -179,6 +188,7 @@ impl Request for HostRequest<'_> {
         }
     }
 
+    #[inline(never)]
     fn contains(&self, name: &HeaderName) -> bool {
         host_calls::header(Map::Request, name.as_str()).is_some()
     }
@@ -190,14 +200,17 @@ impl Request for HostRequest<'_> {
         )
     }
 
+    #[inline(never)]
     fn source_address(&self) -> Vec<u8> {
         host_calls::property("source\0address").unwrap_or_default()
     }
 
+    #[inline(never)]
     fn id_of_earlier_run(&self) -> Option<Vec<u8>> {
         host_calls::property(&self.plugin.id_property)
     }
 
+    #[inline(never)]
     fn new_id(&self, format: IdFormat) -> Option<RequestId> {
         let random = self.plugin.random.try_borrow_mut().ok()?.next()?;
         let mut generator = self.plugin.generator.try_borrow_mut().ok()?;
@@ -219,6 +232,7 @@ impl Response for HostResponse<'_> {
         )
     }
 
+    #[inline(never)]
     fn id_of_last_run(&self) -> Option<Vec<u8>> {
         host_calls::property(&self.plugin.id_property)
     }

@@ -1,20 +1,20 @@
 //! The lifecycle of the plugin and its configuration.
 
 use core::arch::wasm32::memory_size;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use log::{debug, error, info, warn};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{ContextType, LogLevel};
-use request_id_rules::configuration;
+use request_id_configuration as configuration;
 use request_id_rules::generator::Generator;
 use request_id_rules::policy::Policy;
 
 use crate::counters::Counters;
 use crate::host_calls::{self, Refused};
-use crate::http_context::FilterStream;
+use crate::http_context::{FilterStream, open_streams};
 use crate::random::RandomBytes;
 
 /// How often counts are passed to the host and the log level is read, which an administrator can
@@ -30,7 +30,6 @@ pub const ORIGIN_PROPERTY: &str = "request_id.origin";
 #[derive(Default)]
 pub struct FilterRoot {
     plugin: Rc<Plugin>,
-    open_streams: Rc<Cell<usize>>,
 }
 
 /// One configuration in force. It lives as long as its last stream, even if another configuration
@@ -79,7 +78,7 @@ impl RootContext for FilterRoot {
                 return false;
             }
         };
-        for warning in configuration.policy.warnings() {
+        for warning in configuration::warnings(&configuration.policy) {
             warn!("{warning}");
         }
         let mut counters = Counters::default();
@@ -109,16 +108,13 @@ impl RootContext for FilterRoot {
         self.plugin.counters.flush();
         debug!(
             "{} streams open, {} KiB of memory",
-            self.open_streams.get(),
+            open_streams(),
             memory_size::<0>().saturating_mul(64)
         );
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(FilterStream::new(
-            Rc::clone(&self.plugin),
-            Rc::clone(&self.open_streams),
-        )))
+        Some(Box::new(FilterStream::new(Rc::clone(&self.plugin))))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -128,6 +124,7 @@ impl RootContext for FilterRoot {
 
 /// Makes the host keep the filter's properties for a later run for the same request. Declaring them
 /// is always right, but only some policies depend on it, so only those warn.
+#[inline(never)]
 fn declare_properties(policy: &Policy, id_property: &str) {
     let mut declared = host_calls::declare_request_property(id_property);
     if policy.log_origin {
@@ -144,6 +141,7 @@ fn declare_properties(policy: &Policy, id_property: &str) {
 }
 
 /// Sets the level of the host, so that nothing is formatted that the host would drop.
+#[inline(never)]
 fn follow_log_level() {
     proxy_wasm::set_log_level(host_calls::log_level().unwrap_or(LogLevel::Info));
 }

@@ -201,7 +201,10 @@ fn it_behaves_as_make_run_does() {
         "{listeners}"
     );
     let command = texts(&service["command"]);
-    let arguments: Vec<_> = envoy::ALWAYS.into_iter().chain(run::ARGUMENTS).collect();
+    let arguments: Vec<_> = envoy::COMMON_ARGUMENTS
+        .into_iter()
+        .chain(run::ARGUMENTS)
+        .collect();
     assert_eq!(command[command.len() - arguments.len()..], arguments);
 }
 

@@ -4,7 +4,7 @@ mod pool;
 
 use std::fs;
 
-use request_id_rules::configuration;
+use request_id_configuration as configuration;
 use serde_json::{Value, json};
 use test_support::cases;
 use xtask::{root, schema};
@@ -239,10 +239,7 @@ fn deep_nesting_is_refused() {
 #[test]
 fn warnings_say_what_a_choice_causes() {
     let warnings = |text: &str| {
-        configuration::read(text.as_bytes())
-            .expect(text)
-            .policy
-            .warnings()
+        configuration::warnings(&configuration::read(text.as_bytes()).expect(text).policy)
     };
     for text in [
         "{}",

@@ -1,7 +1,7 @@
 //! What the rules promise for any bytes at all.
 
 use proptest::prelude::*;
-use request_id_rules::configuration;
+use request_id_configuration as configuration;
 use request_id_rules::id;
 use request_id_rules::policy::{IdFormat, Policy};
 use request_id_rules::request::{Outcome, decide_on_request};

@@ -1,7 +1,9 @@
 //! What a release rests on: one version, and workflows that run nothing but what they name.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::Value;
 use xtask::{envoy, release, root};
@@ -38,17 +40,17 @@ fn what_cannot_be_released_is_told() {
         (
             &tag,
             dated("0.0.0", "2026-01-31"),
-            "of CHANGELOG.md is 0.0.0",
+            "in CHANGELOG.md is 0.0.0",
         ),
         (
             &tag,
             dated(VERSION, "Unreleased"),
-            "as Unreleased: give it its date",
+            "says \"Unreleased\" for the date",
         ),
         (
             &tag,
             dated(VERSION, "31-01-2026"),
-            "as 31-01-2026: give it its date",
+            "says \"31-01-2026\" for the date",
         ),
         (&tag, "# Changelog\n".into(), "no heading"),
     ] {
@@ -153,5 +155,48 @@ fn workflows_run_the_gate_on_the_toolchain_of_the_repository() {
             image.contains(&format!("/rust:{channel}-bookworm@")),
             "{image}"
         );
+    }
+}
+
+/// `make notices` writes the file. This needs no tool: it names every crate that is linked into the
+/// module, with its version, and has no blank that nobody filled in.
+#[test]
+fn the_third_party_notices_name_what_is_linked_into_the_module() {
+    let arguments = [
+        "tree",
+        "--locked",
+        "--package=request-id-filter",
+        "--edges=normal",
+        "--target=wasm32-wasip1",
+        "--prefix=none",
+        "--format={p}",
+    ];
+    let output = Command::new("cargo")
+        .args(arguments)
+        .current_dir(root())
+        .output();
+    let output = output.expect("cargo is missing: install Rust");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    let linked: BTreeSet<_> = printed
+        .lines()
+        .filter(|line| !line.contains('/')) // the crates of this repository
+        .map(|line| line.trim_end_matches(" (*)").replace(" v", " "))
+        .collect();
+    assert!(linked.len() > 5, "{printed}");
+
+    let notices = fs::read_to_string(root().join("THIRD-PARTY-NOTICES.txt")).expect("the notices");
+    // A crate has a line of its own: its name, its version, and after those its authors or its licence.
+    let named: BTreeSet<_> = notices
+        .lines()
+        .filter_map(|line| {
+            let (name, rest) = line.split_once(' ')?;
+            let version = rest.split([',', ':']).next()?;
+            let numbers: Vec<_> = version.split('.').map(str::parse::<u32>).collect();
+            matches!(numbers[..], [Ok(_), Ok(_), Ok(_)]).then(|| format!("{name} {version}"))
+        })
+        .collect();
+    assert_eq!(named, linked, "update the notices: make notices");
+    for blank in ["<year>", "<owner>", "<copyright holders>"] {
+        assert!(!notices.contains(blank), "{blank}");
     }
 }

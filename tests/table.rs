@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
+use request_id_configuration as configuration;
 use request_id_rules::aws;
-use request_id_rules::configuration;
 use request_id_rules::id::{Invalid, RequestId};
 use request_id_rules::policy::Policy;
 use request_id_rules::rejection;

@@ -14,6 +14,7 @@ mod memory;
 mod peers;
 mod protocols;
 mod replies;
+mod second_run;
 mod soak;
 mod stage;
 mod table;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         updates::TESTS,
         counters::TESTS,
         hops::TESTS,
+        second_run::TESTS,
         istio::TESTS,
         memory::TESTS,
         hostile::TESTS,

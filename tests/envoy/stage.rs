@@ -320,7 +320,7 @@ pub fn tracing(sampling: u32) -> Value {
 }
 
 /// What the module and Envoy call each other by for a plain request.
-const HOST_CALLS: [&str; 28] = [
+pub const HOST_CALLS: [&str; 28] = [
     "environ_get",
     "environ_sizes_get",
     "fd_write",

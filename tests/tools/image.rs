@@ -42,6 +42,11 @@ fn make(folder: &Path, change: impl FnOnce(&mut Command)) -> String {
 /// The image as it is made here.
 static PRINTED: LazyLock<String> = LazyLock::new(|| make(&root(), |_| {}));
 
+/// Makes the image, and returns the digest of its manifest.
+pub fn digest_of_the_image() -> &'static str {
+    after(&PRINTED, "\ndigest ")
+}
+
 /// What follows a text in what was printed, to the end of the line.
 #[track_caller]
 fn after<'a>(printed: &'a str, text: &str) -> &'a str {
@@ -52,14 +57,14 @@ fn after<'a>(printed: &'a str, text: &str) -> &'a str {
 }
 
 /// A registry on a free port, stopped when dropped.
-struct Registry {
+pub struct Registry {
     process: Child,
-    port: u16,
+    pub port: u16,
     _storage: TempDir,
 }
 
 impl Registry {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let storage = tempfile::tempdir().expect("a folder");
         let config = json!({
             "version": 0.1,
@@ -210,7 +215,13 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
     fs::write(&layer, &fetched.layer).expect("a file");
     let tar =
         |arguments: &[&str]| run(Command::new("tar").args(arguments).arg(&layer), "tar").stdout;
-    assert_eq!(tar(&["-tzf"]), b"plugin.wasm\n");
+    let files = String::from_utf8(tar(&["-tzf"])).expect("text");
+    let files: Vec<_> = files.lines().collect();
+    assert_eq!(files, [&["plugin.wasm"][..], &image::LICENCES].concat());
+    for licence in image::LICENCES {
+        let text = fs::read(root().join(licence)).expect("a text");
+        assert_eq!(tar(&["-xzO", licence, "-f"]), text, "{licence}");
+    }
     let plugin = tar(&["-xzO", "plugin.wasm", "-f"]);
     let built = fs::read(root().join(module::PATH)).expect("the module");
     assert!(plugin == built, "the image has another module");
@@ -361,7 +372,7 @@ fn the_image_is_the_same_from_another_machine() {
         "coreutils",
     );
     let reason = after(&make(), "  no revision: ").to_owned();
-    assert_eq!(reason, "the sources are no repository of their own");
+    assert_eq!(reason, "the sources are part of another repository");
     let git = |arguments: &[&str]| {
         let mut command = Command::new("git");
         command

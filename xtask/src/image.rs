@@ -1,11 +1,11 @@
-//! `make image`: the module as an OCI image, as Istio, Envoy Gateway and Higress fetch it.
+//! `make image`: the module as an OCI image that Istio, Envoy Gateway and Higress can fetch.
 //!
-//! All three look into the last layer of an image, which has to be a gzipped tar, for `plugin.wasm`,
-//! and compare a digest with that of the image's manifest. So: one layer with one file, and a manifest
-//! that no index stands before.
+//! All three look for `plugin.wasm` in the last layer of an image, which has to be a gzipped tar, and
+//! compare the digest that the user gave with that of the image's manifest. So the image has one layer
+//! with the module and the texts of its licences, and a push sends the manifest without an index.
 //!
-//! The documents are written here and not by a crate's types (`oci-spec`), which keep annotations in a
-//! `HashMap`: in another order, and so with another digest, each time.
+//! The JSON documents are written here and not by the crate `oci-spec`: it keeps annotations in a
+//! `HashMap`, so their order, and with it the digest, would differ each time.
 
 use std::fs;
 use std::io::{self, Write};
@@ -18,13 +18,16 @@ use serde_json::{Map, Value, json};
 
 use crate::{last_line, module, output, root, sha256};
 
-/// The image as a folder, relative to the root.
+/// The folder with the image, relative to the root.
 pub const LAYOUT: &str = "target/image";
-/// The same as one file.
+/// The archive with the same image, relative to the root.
 pub const ARCHIVE: &str = "target/image.tar";
 
-/// The name of the module in the image.
+/// The name of the module in the layer.
 const PLUGIN: &str = "plugin.wasm";
+
+/// The files with the licences of the module, which are in the layer, too.
+pub const LICENCES: [&str; 2] = ["LICENSE", "THIRD-PARTY-NOTICES.txt"];
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -39,10 +42,10 @@ pub struct Source {
     url: String,
 }
 
-/// Builds the module, writes the image and prints what to do with it.
+/// Builds the module, writes the image and prints how to push it.
 ///
 /// # Errors
-/// The module does not build, or a file cannot be written.
+/// Returns an error if the module cannot be built or a file cannot be written.
 pub fn make(source: &Source) -> Result<()> {
     let path = module::build()?;
     module::describe(&path)?;
@@ -76,7 +79,7 @@ pub fn make(source: &Source) -> Result<()> {
     Ok(())
 }
 
-/// The commit that the sources are, with `-dirty` if they are not quite.
+/// Returns the commit of the sources, with `-dirty` if there are changes that are not committed.
 fn revision() -> Result<String> {
     let git = |arguments: &[&str]| {
         let output = output(
@@ -88,10 +91,10 @@ fn revision() -> Result<String> {
         }
         Ok(String::from_utf8(output.stdout)?)
     };
-    // The way up to the repository's root, and the commit.
+    // The path from here to the repository's root, which is empty in that root, and the commit.
     let head = git(&["rev-parse", "--show-cdup", "HEAD"])?;
     let (up, commit) = head.split_once('\n').unwrap_or_default();
-    ensure!(up.is_empty(), "the sources are no repository of their own");
+    ensure!(up.is_empty(), "the sources are part of another repository");
     let commit = commit.trim_end();
     let changes = git(&["--no-optional-locks", "status", "--porcelain"])?;
     Ok(match changes.is_empty() {
@@ -100,19 +103,23 @@ fn revision() -> Result<String> {
     })
 }
 
-/// Writes an image of a module and returns the digest of its manifest. Nothing in it depends on when
-/// and where it is made.
+/// Writes an image of a module and returns the digest of its manifest. The same module gives the same
+/// image, at any time and on any machine.
 fn write(module: &[u8], annotations: &Map<String, Value>) -> Result<String> {
-    let files = tar([(PLUGIN, module)])?;
+    let mut files = vec![(PLUGIN, module.to_vec())];
+    for name in LICENCES {
+        files.push((name, fs::read(root().join(name)).context(name)?));
+    }
+    let files = tar(files.iter().map(|(name, bytes)| (*name, bytes.as_slice())))?;
     let mut layer = GzBuilder::new().write(Vec::new(), Compression::best());
     layer.write_all(&files)?;
     let layer = layer.finish()?;
     let config = json!({
-        // The module runs anywhere, but some tools refuse an image for another machine than theirs,
-        // and this is what `FROM scratch` gives most often.
+        // The module runs on any architecture, but some tools refuse an image for one that is not
+        // theirs. Most images that are built `FROM scratch` say this.
         "architecture": "amd64",
         "os": "linux",
-        // Where a tool converts the image to Docker's format, annotations get lost and labels do not.
+        // A tool that converts the image to Docker's format drops annotations, but keeps labels.
         "config": { "Labels": annotations },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", sha256(&files))] },
     });
@@ -125,7 +132,7 @@ fn write(module: &[u8], annotations: &Map<String, Value>) -> Result<String> {
         "annotations": annotations,
     });
     let manifest = manifest.to_string().into_bytes();
-    // A layout begins with an index. It stays here: what a push of the one image sends is the manifest.
+    // The layout needs an index, but a push of its one image sends only the manifest.
     let index = json!({
         "schemaVersion": 2,
         "mediaType": INDEX,
@@ -154,7 +161,7 @@ fn write(module: &[u8], annotations: &Map<String, Value>) -> Result<String> {
     Ok(sha256(&manifest))
 }
 
-/// What OCI's documents say of a blob.
+/// Returns the OCI descriptor of a blob.
 fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({
         "mediaType": media_type,
@@ -163,7 +170,7 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     })
 }
 
-/// A tar of files with these names, from no user and no time.
+/// Returns a tar of files with these names, without users or times.
 fn tar<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> io::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in files {

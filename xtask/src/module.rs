@@ -1,4 +1,4 @@
-//! The Wasm module.
+//! The Wasm module: how it is built, and what it exports and imports.
 
 use std::env;
 use std::fs::{self, Permissions};
@@ -7,27 +7,28 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use wasmparser::Payload;
 
 use crate::{last_line, output, root, sha256, target};
 
+/// The Rust target of the module.
 const WASM: &str = "wasm32-wasip1";
 const NO_RUST: &str = "install Rust from https://rustup.rs";
 
-/// Where the module is built, relative to the root as Envoy configurations have it.
+/// The path of the built module, relative to the root as in the Envoy configurations.
 pub const PATH: &str = "target/request-id-filter.wasm";
 
-/// Builds the module, adding the wasm target first if it is missing. Does nothing that is done
-/// already.
+/// Builds the module and returns its path. Adds the Rust target first if it is missing.
 ///
 /// # Errors
-/// No Rust, no way to add the target, or code that does not compile.
+/// Returns an error if Rust is missing, the target cannot be added, or the code does not compile.
 pub fn build() -> Result<PathBuf> {
-    cargo(&["build", "--package", "request-id-filter"])?;
-    let built = target().join(WASM).join("release/request_id_filter.wasm");
+    let folder = cargo(&["build", "--package", "request-id-filter"])?;
+    let built = folder.join("request_id_filter.wasm");
     let built = fs::read(&built).with_context(|| built.display().to_string())?;
     let module = root().join(PATH);
     let stripped = strip(&built).context("the built module")?;
-    // Tests build it again while others read it: the file is replaced as a whole.
+    // Tests build the module while other tests read it, so the file is replaced as a whole.
     let new = tempfile::NamedTempFile::new_in(target())?;
     fs::write(new.path(), stripped)?;
     fs::set_permissions(new.path(), Permissions::from_mode(0o644))?;
@@ -35,55 +36,50 @@ pub fn build() -> Result<PathBuf> {
     Ok(module)
 }
 
-/// Builds the filter of `tests/textbook` in the same way, but as cargo leaves it.
+/// Runs a cargo command that builds a package for Wasm with the release profile, and returns the folder
+/// of the built files. Adds the Rust target first if it is missing.
 ///
 /// # Errors
-/// As for [`build`].
-pub fn build_textbook() -> Result<PathBuf> {
-    cargo(&["build", "--package", "textbook"])?;
-    Ok(target().join(WASM).join("release/textbook.wasm"))
-}
-
-/// Runs a command of cargo for the module's target, which is added first if it is missing.
-fn cargo(arguments: &[&str]) -> Result<()> {
+/// Returns an error if Rust is missing, the target cannot be added, or the code does not compile.
+pub fn cargo(arguments: &[&str]) -> Result<PathBuf> {
     add_target()?;
     let status = Command::new("cargo")
         .args(arguments)
         .args(["--locked", "--release", "--target", WASM, "--target-dir"])
         .arg(target())
-        // The flags that a machine has for its own programs, in RUSTFLAGS or a configuration of cargo,
-        // have no place in the module.
+        // This replaces flags that are meant for the programs of this machine, from RUSTFLAGS or from
+        // cargo's configuration.
         .env("CARGO_ENCODED_RUSTFLAGS", flags()?.join("\x1f"))
         .current_dir(root())
         .status()
         .with_context(|| format!("cargo cannot be run: {NO_RUST}"))?;
-    ensure!(status.success(), "the module does not build");
-    Ok(())
+    ensure!(status.success(), "the module cannot be built");
+    Ok(target().join(WASM).join("release"))
 }
 
-/// Prints what identifies a built module.
+/// Prints the description of a built module.
 ///
 /// # Errors
-/// It cannot be read.
+/// Returns an error if the module cannot be read.
 pub fn describe(module: &Path) -> Result<()> {
     println!("{}", description(module)?);
     Ok(())
 }
 
-/// What identifies a built module, in one line.
+/// Returns the path, the size and the SHA-256 of a built module, in one line.
 ///
 /// # Errors
-/// It cannot be read.
+/// Returns an error if the module cannot be read.
 pub fn description(module: &Path) -> Result<String> {
     let bytes = fs::read(module)?;
     let size = bytes.len();
     Ok(format!("{PATH}: {size} bytes, sha256 {}", sha256(&bytes)))
 }
 
-/// The flags of the compiler. Panics name the files that they come from: with these not by folders of
-/// this machine, so that the module is the same from every machine.
+/// Returns the flags for the compiler. Panic messages name source files; with these flags they do not
+/// name folders of this machine, so that every machine builds the same module.
 fn flags() -> Result<Vec<String>> {
-    // The standard library's files, which have a folder where the toolchain has the component rust-src.
+    // The files of the standard library, which are on this machine if rust-src is installed.
     let sysroot = rustc(&["--print", "sysroot"])?;
     let version = rustc(&["--version", "--verbose"])?;
     let commit = version
@@ -93,8 +89,8 @@ fn flags() -> Result<Vec<String>> {
         Path::new(sysroot.trim()).join("lib/rustlib/src/rust"),
         format!("/rustc/{}", commit.unwrap_or("unknown")),
     )];
-    // The crates, in a folder for each registry or mirror of one. There is none where cargo takes
-    // crates from elsewhere.
+    // The crates, in one folder per registry or mirror. There is no such folder if cargo is configured
+    // to take crates from elsewhere.
     let cargo = env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo = cargo.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
     let crates = cargo.context("neither CARGO_HOME nor HOME is set")?;
@@ -109,8 +105,8 @@ fn flags() -> Result<Vec<String>> {
     Ok(names.into_iter().map(flag).collect())
 }
 
-/// What Envoy may call. The SDK exports every callback there is, and Envoy calls every one that is
-/// exported: for each chunk of a body, for trailers, for the log and the end of a stream.
+/// The exports that remain in the module. The SDK exports every callback, and Envoy calls every callback
+/// that is exported: for each chunk of a body, for trailers, for the log and the end of a stream.
 pub const EXPORTS: [&str; 11] = [
     "_initialize",
     "memory",
@@ -125,10 +121,10 @@ pub const EXPORTS: [&str; 11] = [
     "proxy_on_vm_start",
 ];
 
-/// The names of what a module exports and imports, imports as `module.name`, both sorted.
+/// Returns the names of the exports of a module and of its imports (as `module.name`), both sorted.
 ///
 /// # Errors
-/// It is no Wasm module.
+/// Returns an error if the bytes are not a Wasm module.
 pub fn interface(module: &[u8]) -> Result<(Vec<String>, Vec<String>)> {
     let module = walrus::Module::from_buffer(module)?;
     let mut exports: Vec<_> = module
@@ -144,6 +140,38 @@ pub fn interface(module: &[u8]) -> Result<(Vec<String>, Vec<String>)> {
     exports.sort_unstable();
     imports.sort_unstable();
     Ok((exports, imports))
+}
+
+/// How much code a module has. V8 compiles all of it when the module is loaded, one function at a time, so
+/// the time that takes goes by the first figure, and the memory by both.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeSize {
+    /// The size of the code section, in bytes.
+    pub section: usize,
+    /// The size of the largest function, in bytes.
+    pub largest_function: usize,
+}
+
+/// Returns how much code a module has.
+///
+/// # Errors
+/// Returns an error if the bytes are not a Wasm module with code.
+pub fn code_size(module: &[u8]) -> Result<CodeSize> {
+    let mut section = None;
+    let mut largest_function = 0;
+    for payload in wasmparser::Parser::new(0).parse_all(module) {
+        match payload? {
+            Payload::CodeSectionStart { range, .. } => section = Some(range.len()),
+            Payload::CodeSectionEntry(body) => {
+                largest_function = largest_function.max(body.range().len());
+            }
+            _ => {}
+        }
+    }
+    Ok(CodeSize {
+        section: section.context("the module has no code section")?,
+        largest_function,
+    })
 }
 
 /// The module without the exports that Envoy need not call, and without what only they used.
@@ -183,7 +211,7 @@ fn add_target() -> Result<()> {
     Ok(())
 }
 
-/// What the compiler says of itself.
+/// Asks the compiler for a fact about itself.
 fn rustc(arguments: &[&str]) -> Result<String> {
     let asked = output(
         Command::new("rustc").args(arguments).current_dir(root()),

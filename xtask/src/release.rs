@@ -1,4 +1,4 @@
-//! The notes of a release, which there are for a version that can be released alone.
+//! The notes of a release, from the changelog.
 
 use std::fs;
 
@@ -8,18 +8,20 @@ use crate::root;
 
 const CHANGELOG: &str = "CHANGELOG.md";
 
-/// The latest version of the changelog.
+/// The latest version in the changelog.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Latest {
     pub version: String,
-    /// `Unreleased` as long as it is.
+    /// The date of the release, or `Unreleased`.
     pub date: String,
-    /// What changed.
+    /// The text below the heading.
     pub notes: String,
 }
 
+/// Returns the latest version in the text of the changelog.
+///
 /// # Errors
-/// The changelog has no heading of the form `## [1.2.3] - 2026-01-31`.
+/// Returns an error if it has no heading of the form `## [1.2.3] - 2026-01-31`.
 pub fn latest(changelog: &str) -> Result<Latest> {
     let (_, rest) = changelog
         .split_once("\n## [")
@@ -36,21 +38,22 @@ pub fn latest(changelog: &str) -> Result<Latest> {
     })
 }
 
-/// What the changelog says of the version that `tag` names.
+/// Returns what the changelog says about the version that `tag` names.
 ///
 /// # Errors
-/// The tag is not `v` and the version of Cargo.toml, or that is not the latest of the changelog, or has
-/// no date there.
+/// Returns an error if the version cannot be released: the tag is not `v` followed by the version in
+/// Cargo.toml, or that version is not the latest in the changelog, or it has no date there.
 pub fn notes(tag: &str, changelog: &str) -> Result<String> {
     let version = env!("CARGO_PKG_VERSION");
     ensure!(
         tag.strip_prefix('v') == Some(version),
-        "the tag is {tag}, the version of Cargo.toml is {version}: tag v{version}, or change Cargo.toml"
+        "the tag is {tag}, but the version in Cargo.toml is {version}: tag v{version}, or change Cargo.toml"
     );
     let latest = latest(changelog)?;
     ensure!(
         latest.version == version,
-        "the latest version of {CHANGELOG} is {}, that of Cargo.toml {version}",
+        "the latest version in {CHANGELOG} is {}, but the version in Cargo.toml is {version}: add a section \
+         for it",
         latest.version
     );
     let is_date = latest
@@ -60,7 +63,7 @@ pub fn notes(tag: &str, changelog: &str) -> Result<String> {
         .eq([4, 2, 2]);
     ensure!(
         is_date,
-        "{CHANGELOG} has {version} as {}: give it its date, as in 2026-01-31",
+        "{CHANGELOG} says {:?} for the date of {version}: write the date of the release, such as 2026-01-31",
         latest.date
     );
     Ok(latest.notes)
@@ -69,7 +72,7 @@ pub fn notes(tag: &str, changelog: &str) -> Result<String> {
 /// Prints the notes of the release that `tag` names.
 ///
 /// # Errors
-/// As [`notes`]; or the changelog cannot be read.
+/// Returns an error if the version cannot be released, as for [`notes`], or the changelog cannot be read.
 pub fn print_notes(tag: &str) -> Result<()> {
     let changelog = fs::read_to_string(root().join(CHANGELOG)).context(CHANGELOG)?;
     println!("{}", notes(tag, &changelog)?);

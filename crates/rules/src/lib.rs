@@ -4,15 +4,13 @@
 //! the rules implements [`Request`](request::Request) and [`Response`](response::Response).
 //!
 //! ```text
-//! configuration    ──► configuration::read          ──► Policy, or a list of all problems
 //! request headers  ──► request::decide_on_request   ──► Decision: the id, and the changes to the request
 //! response headers ──► response::decide_on_response ──► Changes to the response
 //! ```
 //!
 //! | module | what it answers |
 //! |---|---|
-//! | [`configuration`] | Which configurations are accepted, and what is wrong with the others? |
-//! | [`policy`] | What can a configuration choose? |
+//! | [`policy`] | What can an operator choose? (`crates/configuration` reads a policy from text.) |
 //! | [`request`] | Which id does a request get, and how are its headers changed? |
 //! | [`trust`] | Which peers may supply ids? |
 //! | [`id`] | Which ids are valid? |
@@ -23,6 +21,11 @@
 //! | [`response`] | What is set on the response? |
 //! | [`counters`] | What is counted? |
 //! | [`headers`], [`header_name`] | How are header values and names read? |
+
+//!
+//! Functions that are large or that only some requests need are `#[inline(never)]`: in a Wasm module
+//! V8 compiles each function as a whole, and the memory that this takes at its peak stays with the
+//! proxy. Small functions keep the peak low.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -39,7 +42,6 @@
 )]
 
 pub mod aws;
-pub mod configuration;
 pub mod counters;
 pub mod generator;
 pub mod header_name;
@@ -49,5 +51,6 @@ pub mod policy;
 pub mod rejection;
 pub mod request;
 pub mod response;
+mod sha1;
 pub mod sources;
 pub mod trust;

@@ -1,7 +1,7 @@
 //! The policy: the checked meaning of a configuration, on which decisions are made.
 //!
-//! [`configuration`](crate::configuration) reads text and reports its problems. A [`Policy`] is what
-//! is left if there are none, so it contains no contradiction.
+//! A configuration is text and can have problems; a [`Policy`] is what is left if it has none, so it
+//! contains no contradiction.
 
 use crate::aws::{self, AwsHeader};
 use crate::header_name::HeaderName;
@@ -60,9 +60,8 @@ impl Policy {
         self.trust != Trust::All || self.log_origin || self.rejected_own_ids().next().is_some()
     }
 
-    /// Returns what this policy accepts for an incoming id but does not keep to itself: for each
-    /// kind of id that it generates or adopts and would reject, the two settings that contradict
-    /// each other.
+    /// Returns the kinds of ids that this policy generates or adopts, but would not accept from a
+    /// client.
     pub fn rejected_own_ids(&self) -> impl Iterator<Item = RejectedOwnId> {
         let sources = self.headers.sources();
         let shortest_limit = match (self.generate, sources) {
@@ -85,47 +84,6 @@ impl Policy {
         .into_iter()
         .flatten()
     }
-
-    /// Returns what a user of this policy should know, one line each.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let header = self.headers.id().as_str();
-        if header.starts_with("x-amz-")
-            || AwsHeader::find(header.as_bytes(), aws::RESPONSE_NAMES).is_some()
-        {
-            warnings.push(format!(
-                "header: AWS uses {header} itself; the filter overwrites the ids of AWS services in \
-                 responses, and presigned URLs that cover all x-amz- headers become invalid; use \
-                 another header"
-            ));
-        }
-        if self.generate == IdFormat::Uuid7 {
-            // Envoy samples by the first eight digits, modulo 10000: in a UUIDv7 those change every
-            // 65.5 seconds.
-            warnings.push(
-                "generate: a uuid7 begins with the time, and Envoy samples traces by the beginning of \
-                 the id, so that for days it samples all requests or none; use uuid4 with \
-                 proportional sampling"
-                    .into(),
-            );
-        }
-        for own_id in self.rejected_own_ids() {
-            let key = own_id.key();
-            let limit = own_id.limit(self);
-            warnings.push(match self.on_invalid {
-                OnInvalid::Keep => format!(
-                    "{key}: the filter supplies ids that {limit} does not allow; the next proxy with \
-                     this configuration counts them as invalid"
-                ),
-                OnInvalid::Replace | OnInvalid::Reject => format!(
-                    "{key}: the filter supplies ids that {limit} does not allow; the next proxy with \
-                     this configuration replaces them"
-                ),
-            });
-        }
-        warnings
-    }
 }
 
 /// A kind of id that a policy generates or adopts, but would not accept from a client.
@@ -139,32 +97,6 @@ pub enum RejectedOwnId {
     Verbatim,
     /// `traceparent` in `adopt.from` supplies ids that are not UUIDs.
     Traceparent,
-}
-
-impl RejectedOwnId {
-    /// Returns the setting that supplies the ids.
-    #[must_use]
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::MaxLength(32) => "generate: hex32",
-            Self::MaxLength(_) => "adopt and generate",
-            Self::Hex32 => "generate: hex32",
-            Self::Verbatim => "adopt.non_uuid: verbatim",
-            Self::Traceparent => "adopt.from: traceparent",
-        }
-    }
-
-    /// Returns the setting of `policy` that does not allow the ids.
-    #[must_use]
-    pub fn limit(self, policy: &Policy) -> String {
-        match self {
-            Self::MaxLength(length) => format!(
-                "incoming.max_length: {} (the ids have {length} bytes)",
-                policy.max_length.get()
-            ),
-            Self::Hex32 | Self::Verbatim | Self::Traceparent => "incoming.accept: uuid".into(),
-        }
-    }
 }
 
 /// The headers that a policy reads and writes. None of the others is the header of the id.

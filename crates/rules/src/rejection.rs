@@ -18,6 +18,7 @@ pub const HEADERS: [HeaderLine<'static>; 1] = [(b"content-type", b"application/p
 
 /// Returns the body of the answer, a problem document (RFC 9457). It says which header broke which
 /// rule and does not contain the value. Header names and new ids need no escaping in JSON.
+#[inline(never)]
 #[must_use]
 pub fn body(policy: &Policy, id: &RequestId, invalid: Invalid) -> String {
     let header = policy.headers.id();

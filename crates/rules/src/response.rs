@@ -31,6 +31,7 @@ pub const EXPOSE_HEADERS: &str = "access-control-expose-headers";
 const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 
 /// Decides what is set on the response to the request that got `id`.
+#[inline(never)]
 #[must_use]
 pub fn decide_on_response<'a>(
     policy: &Policy,
@@ -63,7 +64,7 @@ pub fn decide_on_response<'a>(
     }
     Changes {
         sets_id: match policy.echo {
-            Echo::Overwrite if lines != 1 => true,
+            Echo::Overwrite if lines != 1 || is_blank => true,
             // A plugin closer to the upstream may have given the request another id. The upstream
             // and the access log have that one, so it stays.
             Echo::Overwrite => {
@@ -91,6 +92,7 @@ struct AwsIds<'a> {
 }
 
 impl<'a> AwsIds<'a> {
+    #[inline(never)]
     fn add(&mut self, max_length: MaxLength, name: &[u8], value: &'a [u8]) {
         if let Some(header) = AwsHeader::find(name, aws::RESPONSE_NAMES) {
             self.has_canonical |= header == AwsHeader::MOST_PREFERRED;
@@ -116,19 +118,20 @@ impl<'a> AwsIds<'a> {
 
 /// Returns the names that browser code may read, with `header` among them. Returns `None` if the
 /// response is not meant for another origin, or if it lists the header already, by name or by `*`.
+#[inline(never)]
 fn extended_expose_headers(header: &HeaderName, response: &impl Response) -> Option<Vec<u8>> {
-    let values_of = |wanted: &'static str| {
-        response
-            .headers()
-            .filter(move |(name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()))
-            .map(|(_, value)| value)
-    };
-    values_of(ALLOW_ORIGIN).next()?;
-    let mut names: Vec<&[u8]> = values_of(EXPOSE_HEADERS).flat_map(list_items).collect();
-    if names
+    let mut is_cross_origin = false;
+    let mut names: Vec<&[u8]> = Vec::new();
+    for (name, value) in response.headers() {
+        is_cross_origin |= name.eq_ignore_ascii_case(ALLOW_ORIGIN.as_bytes());
+        if name.eq_ignore_ascii_case(EXPOSE_HEADERS.as_bytes()) {
+            names.extend(list_items(value));
+        }
+    }
+    let is_exposed = names
         .iter()
-        .any(|name| *name == b"*" || header.matches(name))
-    {
+        .any(|name| *name == b"*" || header.matches(name));
+    if !is_cross_origin || is_exposed {
         return None;
     }
     names.push(header.as_str().as_bytes());

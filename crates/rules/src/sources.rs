@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use crate::aws::{self, AwsHeader};
 use crate::header_name::HeaderName;
 use crate::headers::{HeaderLine, list_items, trim};
 use crate::id::{self, RequestId};
 use crate::policy::{Accept, MaxLength, NonUuid, Policy, Source};
+use crate::sha1::sha1;
 
 /// The name space of derived ids: `uuid5(NAMESPACE_DNS, "amazonaws.com")`.
 pub const NAMESPACE: Uuid = Uuid::from_u128(0xc808_314f_e68b_5445_857c_37f5_4156_fc48);
@@ -114,6 +115,7 @@ pub struct Search {
 
 /// Searches the headers of a request for an id: it takes the first usable value of the header that
 /// the policy prefers among those that have one.
+#[inline(never)]
 pub fn search<'a>(policy: &Policy, headers: impl Iterator<Item = HeaderLine<'a>>) -> Search {
     let mut best: Option<(Position, RequestId)> = None;
     let mut unusable: Vec<(Position, Unusable)> = Vec::new();
@@ -179,6 +181,7 @@ fn find_in_source(source: &Source, name: &[u8], id: &HeaderName) -> Option<AwsHe
 }
 
 /// Returns the id that the value of a header supplies, or the reason why its last part is unusable.
+#[inline(never)]
 fn id_from_value(policy: &Policy, source: &Source, value: &[u8]) -> Result<RequestId, Unusable> {
     let fits = |length| match policy.max_length.get() {
         max_length if length <= max_length => Ok(()),
@@ -210,6 +213,7 @@ fn id_from_value(policy: &Policy, source: &Source, value: &[u8]) -> Result<Reque
 
 /// Returns what one part of a value becomes. Which bytes it may have depends on what is done with
 /// it: any visible ASCII can be hashed, but a value that is used as it is must be a valid id.
+#[inline(never)]
 fn id_from_item(policy: &Policy, item: &[u8]) -> Result<RequestId, Unusable> {
     let accept = match policy.non_uuid {
         NonUuid::Verbatim => policy.accept,
@@ -228,6 +232,7 @@ fn id_from_item(policy: &Policy, item: &[u8]) -> Result<RequestId, Unusable> {
 ///
 /// # Errors
 /// Returns the rule that the value breaks.
+#[inline(never)]
 pub fn check_usable(accept: Accept, max_length: MaxLength, value: &[u8]) -> Result<(), Unusable> {
     if PLACEHOLDERS
         .iter()
@@ -245,8 +250,10 @@ pub fn check_usable(accept: Accept, max_length: MaxLength, value: &[u8]) -> Resu
 /// Returns the version 5 UUID of a value in [`NAMESPACE`], which anyone can recompute.
 ///
 /// Envoy can sample traces by it. A value that is used as it is, such as `req-1`, is never sampled.
+#[inline(never)]
 fn derive(value: &[u8]) -> RequestId {
-    RequestId::from_uuid(Uuid::new_v5(&NAMESPACE, value))
+    let [hash @ .., _, _, _, _] = sha1(&[&NAMESPACE.as_bytes()[..], value].concat());
+    RequestId::from_uuid(Builder::from_sha1_bytes(hash).into_uuid())
 }
 
 /// Returns the `Root` of an AWS trace header in lower case: `1-`, 8 hexadecimal digits, `-`, 24
@@ -254,6 +261,7 @@ fn derive(value: &[u8]) -> RequestId {
 ///
 /// Fields are accepted in any order and their keys in any case, with or without blanks, as AWS's own
 /// gateways send them (`sampled=0;root=1-…`).
+#[inline(never)]
 fn trace_root(value: &[u8]) -> Option<[u8; 35]> {
     value
         .split(|byte| matches!(byte, b';' | b','))
@@ -278,6 +286,7 @@ fn trace_root(value: &[u8]) -> Option<[u8; 35]> {
 /// Returns the trace-id of a `traceparent` that is valid by W3C Trace Context, 3.2: lower-case
 /// hexadecimal digits, a version other than `ff`, a trace-id and a parent-id that are not all zeros,
 /// and nothing after the flags in version `00`.
+#[inline(never)]
 fn trace_id(value: &[u8]) -> Option<&[u8]> {
     let is_nonzero_hex =
         |part: &[u8], length| is_lower_hex(part, length) && part.iter().any(|&byte| byte != b'0');

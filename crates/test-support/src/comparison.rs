@@ -1,7 +1,7 @@
 //! The rules and the reference, compared on any bytes. Every function panics if the two differ, or
 //! if the rules break one of their promises.
 
-use request_id_rules::configuration;
+use request_id_configuration as configuration;
 use request_id_rules::counters::Counter;
 use request_id_rules::id::{RequestId, is_safe, is_visible};
 use request_id_rules::policy::{Accept, Policy};
@@ -25,7 +25,7 @@ pub fn compare_configuration(text: &[u8]) {
             assert_eq!(as_reference.as_ref(), Some(&expected), "{effective}");
             let again = configuration::read(effective.as_bytes()).expect("the effective one");
             assert_eq!(again, accepted);
-            let warnings = accepted.policy.warnings();
+            let warnings = configuration::warnings(&accepted.policy);
             assert!(warnings.iter().all(|line| line.lines().count() == 1));
         }
         (Ok(accepted), None) => panic!("accepted: {}", accepted.effective),

@@ -104,9 +104,10 @@ pub fn owned(lines: &[crate::cases::Line]) -> Vec<Line> {
         .collect()
 }
 
-/// The headers that the filter reads and Envoy keeps inline.
+/// The headers in these tests that Envoy keeps inline.
 const INLINE: &[&str] = &[
     "x-request-id",
+    "authorization",
     "access-control-allow-origin",
     "access-control-expose-headers",
 ];

@@ -497,6 +497,7 @@ impl Config {
         let reads_response = self.normalize_aws && self.header != "x-amzn-requestid" || self.expose;
         let is_of_later_run = reads_response
             && answer.ids.len() == 1
+            && !is_absent
             && remembered_id == answer.ids.first().map(Vec::as_slice);
         let sets_id =
             self.echo == "overwrite" && !is_of_later_run || self.echo == "if_absent" && is_absent;

@@ -142,26 +142,22 @@ impl Request {
 
     /// The counters that count it: one of an outcome for each time that the filter runs.
     pub fn counters(&self) -> Vec<&'static str> {
-        let (first, again) = match (self.listener, self.given) {
-            (Listener::Edge, Given::Nothing | Given::Aws) => (
-                &["generated", "untrusted"][..],
-                &["replaced", "untrusted"][..],
-            ),
-            (Listener::Edge, Given::Good | Given::Bad) => (
-                &["replaced", "untrusted"][..],
-                &["replaced", "untrusted"][..],
-            ),
-            (_, Given::Nothing) => (&["generated"][..], &["kept"][..]),
-            (_, Given::Good) => (&["kept"][..], &["kept"][..]),
-            (_, Given::Aws) => (&["adopted"][..], &["kept"][..]),
-            (Listener::Main, Given::Bad) => (&["replaced", "invalid.bad_byte"][..], &["kept"][..]),
-            (Listener::Strict, Given::Bad) => (&["rejected", "invalid.bad_byte"][..], &[][..]),
+        let mut first = match (self.listener, self.given) {
+            (Listener::Edge, Given::Nothing | Given::Aws) => vec!["generated", "untrusted"],
+            (Listener::Edge, Given::Good | Given::Bad) => vec!["replaced", "untrusted"],
+            (_, Given::Nothing) => vec!["generated"],
+            (_, Given::Good) => vec!["kept"],
+            (_, Given::Aws) => vec!["adopted"],
+            (Listener::Main, Given::Bad) => vec!["replaced", "invalid.bad_byte"],
+            (Listener::Strict, Given::Bad) => vec!["rejected", "invalid.bad_byte"],
         };
         match self.kind {
-            Kind::LeftWithinHeaders => Vec::new(),
-            Kind::Moved => [first, again].concat(),
-            _ => first.to_vec(),
+            Kind::LeftWithinHeaders => first.clear(),
+            // The second run keeps the id of the first one, even from a peer that is not trusted.
+            Kind::Moved if first[0] != "rejected" => first.push("kept"),
+            _ => {}
         }
+        first
     }
 
     /// The id that its response has, if that can be told before.

@@ -6,7 +6,7 @@ use std::fmt;
 use hifijson::token::Lex;
 use hifijson::{Error, Expect, SliceLexer, escape, str, value};
 
-use super::problem::Problem;
+use crate::problem::Problem;
 
 /// The deepest nesting of objects and lists that is read. The configuration needs three levels.
 const DEPTH: usize = 16;
@@ -19,6 +19,7 @@ impl<'a> Json<'a> {
     ///
     /// # Errors
     /// Returns where the text stops being JSON; for bytes of a protobuf message, what to do instead.
+    #[inline(never)]
     pub fn parse(text: &'a [u8]) -> Result<Self, Problem> {
         let mut lexer = SliceLexer::new(text);
         let parsed = lexer.exactly_one(Lex::ws_peek, |next, lexer| {

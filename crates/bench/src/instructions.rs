@@ -1,5 +1,5 @@
-//! How many instructions Envoy runs for a request, counted by callgrind: unlike time it is the same on
-//! every machine of a kind, and hardly depends on what else runs.
+//! How many instructions Envoy executes per request, counted by callgrind. Unlike CPU time, the number hardly
+//! depends on what else the machine does.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,27 +10,28 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
+use xtask::envoy::{self, Output, Process};
+use xtask::{last_line, output};
 
-use super::load::{self, Workload};
-use super::samples::Samples;
-use super::table::{Costs, Row, Section};
-use super::variants::{self, DEFAULT, NO_FILTER, Variant};
-use crate::envoy::{self, Output, Process};
-use crate::{last_line, output};
+use crate::arguments;
+use crate::h2load::{self, Workload};
+use crate::samples::Samples;
+use crate::table::{Costs, Row, Section};
+use crate::variants::{self, DEFAULT, NO_FILTER, Variant};
 
-/// Counted, Envoy is some thirty times slower, and few requests are enough.
+/// Under valgrind Envoy is about thirty times slower, and a few requests are enough.
 pub const MOST_ROUNDS: u32 = 5;
 pub const MOST_REQUESTS: u32 = 200;
 
 const VALGRIND: &str = "valgrind";
 
-/// Under valgrind a start takes some twenty seconds; a busy machine needs more.
-const START: Duration = Duration::from_secs(300);
+/// How long Envoy may take to start. It takes about twenty seconds, but more on a busy machine.
+const START_LIMIT: Duration = Duration::from_secs(300);
 
-/// Whether valgrind is installed.
+/// Tells whether valgrind is installed.
 ///
 /// # Errors
-/// It is, but cannot be run.
+/// Returns an error if it is installed, but cannot be run.
 pub fn can_be_counted() -> Result<bool> {
     match Command::new(VALGRIND).arg("--version").output() {
         Ok(_) => Ok(true),
@@ -39,24 +40,20 @@ pub fn can_be_counted() -> Result<bool> {
     }
 }
 
-/// Lets the variants take turns at each kind of request.
+/// Measures the variants in turn with small requests, and the filter with large ones.
 ///
 /// # Errors
-/// A request failed, or valgrind.
-pub fn measure(config: &Value, variants: &[Variant], rounds: u32, requests: u32) -> Result<Costs> {
+/// Returns an error if a request or valgrind fails.
+pub fn measure(config: &Value, variants: &[&Variant], rounds: u32, requests: u32) -> Result<Costs> {
     let mut counted = Counted::start(config)?;
-    let two: Vec<_> = [NO_FILTER, DEFAULT]
-        .into_iter()
-        .map(|name| variants::named(variants, name))
-        .collect::<Result<_>>()?;
+    let named = |name| variants::named(variants.iter().copied(), name);
+    let with_and_without = [named(NO_FILTER)?, named(DEFAULT)?];
     let mut sections = Vec::new();
-    for workload in load::simple() {
-        let all = variants.iter();
-        sections.push(counted.take_turns(all, workload, rounds, requests)?);
+    for workload in h2load::small() {
+        sections.push(counted.take_turns(variants, workload, rounds, requests)?);
     }
-    for workload in load::large() {
-        let two = two.iter().copied();
-        sections.push(counted.take_turns(two, workload, rounds, requests)?);
+    for workload in h2load::large() {
+        sections.push(counted.take_turns(&with_and_without, workload, rounds, requests)?);
     }
     Ok(Costs {
         unit: "thousands",
@@ -68,7 +65,7 @@ pub fn measure(config: &Value, variants: &[Variant], rounds: u32, requests: u32)
 /// An Envoy under callgrind.
 struct Counted {
     envoy: Process,
-    /// Where callgrind writes a file for each dump, named by its number.
+    /// The folder into which callgrind writes a file for each dump, with its number in the name.
     folder: TempDir,
     dumps: u32,
 }
@@ -79,15 +76,15 @@ impl Counted {
         let mut command = Command::new(VALGRIND);
         command
             .args(["--quiet", "--tool=callgrind", "--instr-atstart=no"])
-            // V8 writes the code that it runs.
+            // V8 generates the code that it executes.
             .arg("--smc-check=all-non-file")
             .arg(format!(
                 "--callgrind-out-file={}",
                 folder.path().join("counts").display()
             ))
             .arg(envoy::binary()?);
-        let arguments = ["--concurrency", "1", "--log-level", "error"];
-        let envoy = Process::start_as(command, START, config, &Output::Kept, &arguments)?;
+        let envoy =
+            Process::start_with(command, START_LIMIT, config, &Output::Kept, &arguments("1"))?;
         let counted = Self {
             envoy,
             folder,
@@ -97,9 +94,9 @@ impl Counted {
         Ok(counted)
     }
 
-    fn take_turns<'a>(
+    fn take_turns(
         &mut self,
-        variants: impl Iterator<Item = &'a Variant>,
+        variants: &[&Variant],
         workload: Workload,
         rounds: u32,
         requests: u32,
@@ -107,7 +104,7 @@ impl Counted {
         let mut rows = Vec::new();
         for variant in variants {
             let port = self.envoy.port(variant.name)?;
-            load::send(port, &workload, requests, 1)?;
+            h2load::send(port, &workload, requests, 1)?;
             let row = Row {
                 name: variant.name,
                 cost: Samples::default(),
@@ -131,10 +128,10 @@ impl Counted {
         })
     }
 
-    /// Of instructions, for each request.
+    /// Sends requests, and returns the thousands of instructions per request.
     fn thousands(&mut self, port: u16, workload: &Workload, requests: u32) -> Result<f64> {
         self.tell(&["zero"])?;
-        load::send(port, workload, requests, 1)?;
+        h2load::send(port, workload, requests, 1)?;
         self.tell(&["dump"])?;
         self.dumps += 1;
         let counts: PathBuf = self.folder.path().join(format!("counts.{}", self.dumps));
@@ -142,18 +139,18 @@ impl Counted {
         let total: f64 = text
             .lines()
             .find_map(|line| line.strip_prefix("totals: ")?.parse().ok())
-            .with_context(|| format!("no totals in {}", counts.display()))?;
+            .with_context(|| format!("{} has no totals", counts.display()))?;
         fs::remove_file(counts)?;
         Ok(total / 1000.0 / f64::from(requests))
     }
 
-    /// Has callgrind carry out a command, and waits until it has.
+    /// Makes callgrind execute a command, and waits until it is done.
     fn tell(&self, command: &[&str]) -> Result<()> {
         let told = output(
             Command::new("vgdb")
                 .arg(format!("--pid={}", self.envoy.id()))
                 .args(command),
-            "install valgrind, which it is a part of",
+            "it is a part of valgrind",
         )?;
         ensure!(
             told.status.success(),

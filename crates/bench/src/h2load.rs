@@ -1,20 +1,20 @@
-//! Requests, sent by h2load.
+//! Sends requests with h2load.
 
 use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{last_line, output};
+use xtask::{last_line, output};
 
 const H2LOAD: &str = "h2load";
-const MISSING: &str = "it sends the requests; install it (Debian: apt-get install nghttp2-client)";
+const HINT: &str = "it sends the requests; install it (Debian: apt-get install nghttp2-client)";
 
-/// Connections at a time, where not one request after the other is sent.
+/// How many connections send requests at the same time when CPU time is measured.
 pub const CONNECTIONS: u32 = 8;
 
-/// The id that requests bring.
-pub const KEPT: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+/// The id of the requests that have one.
+pub const VALID_ID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 
 /// A kind of request.
 pub struct Workload {
@@ -22,12 +22,12 @@ pub struct Workload {
     pub headers: Vec<String>,
 }
 
-/// Requests with an id and without one.
-pub fn simple() -> [Workload; 2] {
+/// Returns small requests: with an id, and without one.
+pub fn small() -> [Workload; 2] {
     [
         Workload {
             title: "a request with an id",
-            headers: vec![format!("x-request-id: {KEPT}")],
+            headers: vec![format!("x-request-id: {VALID_ID}")],
         },
         Workload {
             title: "a request without an id",
@@ -36,9 +36,9 @@ pub fn simple() -> [Workload; 2] {
     ]
 }
 
-/// The same, as large as those of browsers are.
+/// Returns the same requests as large as those of browsers.
 pub fn large() -> [Workload; 2] {
-    let mut large = simple();
+    let mut large = small();
     let titles = [
         "with an id, 22 more headers and 3 kB of cookies",
         "without an id, 22 more headers and 3 kB of cookies",
@@ -54,26 +54,26 @@ pub fn large() -> [Workload; 2] {
     large
 }
 
-/// Whether there is an h2load.
+/// Checks that h2load is installed.
 ///
 /// # Errors
-/// How to get it.
+/// Returns an error that says how to install it.
 pub fn require() -> Result<()> {
-    output(Command::new(H2LOAD).arg("--version"), MISSING).map(drop)
+    output(Command::new(H2LOAD).arg("--version"), HINT).map(drop)
 }
 
-/// What came of a number of requests.
-pub struct Answers {
+/// What h2load reports about a number of requests.
+pub struct Report {
     pub per_second: f64,
-    /// Of each request, in microseconds.
+    /// The latency of each request, in microseconds.
     pub latencies: Vec<f64>,
 }
 
-/// Sends as many requests as fast as they are answered.
+/// Sends requests, on each connection as fast as they are answered.
 ///
 /// # Errors
-/// One was not answered with 200.
-pub fn send(port: u16, workload: &Workload, requests: u32, connections: u32) -> Result<Answers> {
+/// Returns an error if one is not answered with 200.
+pub fn send(port: u16, workload: &Workload, requests: u32, connections: u32) -> Result<Report> {
     let folder = tempfile::tempdir()?;
     let log = folder.path().join("requests");
     let headers = workload
@@ -88,7 +88,7 @@ pub fn send(port: u16, workload: &Workload, requests: u32, connections: u32) -> 
             .arg(format!("--log-file={}", log.display()))
             .args(headers)
             .arg(format!("http://127.0.0.1:{port}/")),
-        MISSING,
+        HINT,
     )?;
     ensure!(sent.status.success(), "{H2LOAD}: {}", last_line(&sent));
     let report = String::from_utf8_lossy(&sent.stdout);
@@ -96,8 +96,8 @@ pub fn send(port: u16, workload: &Workload, requests: u32, connections: u32) -> 
         .lines()
         .find_map(|line| line.strip_prefix("finished in ")?.split_once(", "))
         .and_then(|(_, rest)| rest.split_once(" req/s")?.0.parse().ok())
-        .with_context(|| format!("{H2LOAD} names no requests per second:\n{report}"))?;
-    // A line has when a request was sent, what it was answered with, and after how many microseconds.
+        .with_context(|| format!("{H2LOAD} does not report the requests per second:\n{report}"))?;
+    // The columns of the log: when the request was sent, the status, and the latency in microseconds.
     let latency = |line: &str| {
         let mut columns = line.split('\t').skip(1);
         let is_ok = columns.next() == Some("200");
@@ -110,7 +110,7 @@ pub fn send(port: u16, workload: &Workload, requests: u32, connections: u32) -> 
         "{} of {requests} requests were answered with 200:\n{report}",
         latencies.len()
     );
-    Ok(Answers {
+    Ok(Report {
         per_second,
         latencies,
     })

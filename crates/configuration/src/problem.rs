@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::json::Json;
-use super::{keys, name_of, parent_of};
+use crate::json::Json;
+use crate::{keys, name_of, parent_of};
 
 /// A problem of a configuration, which displays as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,7 @@ impl fmt::Display for Problem {
 pub struct Problems(Vec<(String, Problem)>);
 
 impl Problems {
+    #[inline(never)]
     pub fn add(&mut self, path: String, found: &str, allowed: &str) {
         let place = if path.is_empty() { WHOLE } else { &path };
         let problem = Problem(format!("{place}: found {found}; allowed: {allowed}"));
@@ -38,6 +39,7 @@ impl Problems {
         self.add(path.into(), &found.to_string(), allowed);
     }
 
+    #[inline(never)]
     pub fn add_unknown_key(&mut self, parent: &str, key: &str, value: &Json<'_>) {
         let shown = match key {
             "" => "\"\"".into(),
@@ -85,6 +87,7 @@ impl Problems {
 
 /// Returns the known path whose last name is most similar to `key`, if at most a third of `key` is
 /// wrong. Of equally similar names, the one with the more similar path is returned.
+#[inline(never)]
 fn most_similar(path: &str, key: &str) -> Option<&'static str> {
     // Control planes and people write the same name in several styles.
     let normalize = |text: &str| -> String {

@@ -1,4 +1,4 @@
--- The same as lib.rs in Lua, with random numbers that can be guessed: Lua has no others.
+-- The same filter as sdk-example in Lua. Its ids can be guessed: Lua has no secure random numbers.
 local header = "x-request-id"
 
 local function new_id()

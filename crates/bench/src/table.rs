@@ -1,29 +1,30 @@
-//! Costs by workload and variant, as a table.
+//! The tables.
 
 use std::fmt::{self, Display, Formatter};
 
 use comfy_table::{CellAlignment, Table};
 
-use super::samples::Samples;
+use crate::samples::Samples;
 
-/// What requests of one kind cost, one row for each variant.
+/// The costs of one kind of request.
 pub struct Section {
     pub title: &'static str,
+    /// The variants; the first is without a filter.
     pub rows: Vec<Row>,
 }
 
 pub struct Row {
     pub name: &'static str,
-    /// For each request.
+    /// The cost of a request.
     pub cost: Samples,
-    /// What of it is more than without a filter, in the same round.
+    /// The cost on top of no filter in the same round.
     pub on_top: Samples,
-    /// Further columns.
+    /// The texts of the further columns.
     pub others: Vec<String>,
 }
 
 pub struct Costs {
-    /// What is counted: the title of the first column of numbers.
+    /// The unit of the costs, which is the title of their column.
     pub unit: &'static str,
     /// The titles of the further columns.
     pub others: &'static [&'static str],
@@ -42,12 +43,12 @@ impl Display for Costs {
             for (number, row) in section.rows.iter().enumerate() {
                 let mut cells = vec![
                     format!("  {}", row.name),
-                    row.cost.middle(),
-                    row.cost.quartiles(),
+                    row.cost.median_text(),
+                    row.cost.quartiles_text(),
                 ];
                 cells.extend(match number {
                     0 => [String::new(), String::new()],
-                    _ => [row.on_top.middle(), row.on_top.quartiles()],
+                    _ => [row.on_top.median_text(), row.on_top.quartiles_text()],
                 });
                 cells.extend(row.others.iter().cloned());
                 table.add_row(cells);
@@ -57,7 +58,7 @@ impl Display for Costs {
     }
 }
 
-/// A table without lines, the first column of which is text and all others numbers.
+/// Returns a table without lines, with text in the first column and numbers in the others.
 pub fn plain<'a>(titles: impl IntoIterator<Item = &'a &'a str>) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);

@@ -1,4 +1,4 @@
-//! The picture.
+//! The picture of the costs per request.
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
@@ -6,30 +6,31 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::CHART;
-use super::table::Costs;
-use crate::root;
+use xtask::root;
+
+use crate::CHART;
+use crate::table::Costs;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 const WIDTH: u32 = 880;
 const TOP: i32 = 84;
 const ROW: i32 = 56;
-/// Where the bars begin, and where the longest ends.
+/// Where all bars begin and where the longest one ends.
 const BARS: std::ops::Range<i32> = 260..780;
 
-/// The colour of the bars of each of the first two sections.
+/// The colours of the bars of the first two sections.
 const COLOURS: [RGBColor; 2] = [RGBColor(9, 105, 218), RGBColor(219, 109, 40)];
 
-/// Draws what each variant adds to a request of the first two kinds. On white, so that it can be read
-/// on pages of any colour.
+/// Draws the costs on top of no filter, for the first two kinds of request. The background is white,
+/// so that pages of any colour can show it.
 ///
 /// # Errors
-/// The file cannot be written.
+/// Returns an error if the file cannot be written.
 pub fn draw(unit: &str, costs: &Costs) -> Result<()> {
     let path = root().join(CHART);
     let sections: Vec<_> = costs.sections.iter().zip(COLOURS).collect();
-    // The first row is what the others add to.
+    // The first row is without a filter, and adds nothing.
     let rows = sections.iter().map(|(section, _)| section.rows.len()).max();
     let rows = rows.unwrap_or_default().saturating_sub(1) as i32;
     let longest = sections
@@ -42,7 +43,7 @@ pub fn draw(unit: &str, costs: &Costs) -> Result<()> {
     let failed = |error| anyhow!("{}: {error}", path.display());
     (|| {
         area.fill(&WHITE)?;
-        let title = format!("What each adds to a request, in {unit}");
+        let title = format!("Cost on top of no filter, in {unit}");
         text(&area, &title, (20, 28), 26, HPos::Left)?;
         for (number, (section, colour)) in sections.iter().enumerate() {
             let x = BARS.start + 240 * number as i32;
@@ -62,7 +63,7 @@ pub fn draw(unit: &str, costs: &Costs) -> Result<()> {
                 let corners = [(0.0, top), (value.max(0.0), top + 0.34)];
                 bars.draw(&Rectangle::new(corners, colour.filled()))?;
                 let (x, y) = bars.map_coordinate(&(value.max(0.0), top + 0.17));
-                text(&area, &row.on_top.middle(), (x + 8, y), 18, HPos::Left)?;
+                text(&area, &row.on_top.median_text(), (x + 8, y), 18, HPos::Left)?;
                 if number == 0 {
                     let (x, y) = bars.map_coordinate(&(0.0, place as f64 + 0.48));
                     text(&area, row.name, (x - 12, y), 19, HPos::Right)?;

@@ -1,21 +1,38 @@
-//! Which configurations are accepted, and what is wrong with the others.
+//! Reads the configuration of request-id-filter: which ones are accepted, and what is wrong with the
+//! others.
 //!
 //! A configuration is text; [`read`] turns it into a [`Policy`] or reports all of its problems.
-//! [`Settings::each_key`] lists every key once, with its description. The defaults are those of
+//! `Settings::each_key` lists every key once, with its description. The defaults are those of
 //! [`Policy::default`].
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 mod json;
 mod problem;
 mod setting;
+mod warnings;
 
 use json::Json;
 pub use problem::Problem;
 use problem::Problems;
 pub use setting::Kind;
 use setting::Setting;
+pub use warnings::warnings;
 
-use crate::header_name::HeaderName;
-use crate::policy::{HeaderConflict, OnInvalid, Policy, PolicyHeaders, Source};
+use request_id_rules::header_name::HeaderName;
+use request_id_rules::policy::{HeaderConflict, OnInvalid, Policy, PolicyHeaders, Source};
 
 /// The values of all keys, each valid by itself.
 struct Settings {
@@ -154,7 +171,7 @@ pub fn keys() -> Vec<Key> {
 /// Returns all problems. If the text is not JSON, that is one problem.
 ///
 /// ```
-/// use request_id_rules::configuration::read;
+/// use request_id_configuration::read;
 ///
 /// let configuration = read(br#"{"incoming": {"accept": "uuid"}}"#).unwrap();
 /// assert!(configuration.effective.contains(r#""accept":"uuid","max_length":200"#));
@@ -165,6 +182,7 @@ pub fn keys() -> Vec<Key> {
 /// assert!(problems[0].contains("did you mean incoming.accept?"));
 /// assert_eq!(problems[1], "incoming.max_length: found 0; allowed: a whole number from 1 to 1024");
 /// ```
+#[inline(never)]
 pub fn read(text: &[u8]) -> Result<Configuration, Vec<Problem>> {
     let mut settings = Settings::default();
     let mut problems = Problems::default();
@@ -182,6 +200,7 @@ pub fn read(text: &[u8]) -> Result<Configuration, Vec<Problem>> {
 
 /// Reads the members of the object at `parent`, which is empty for the whole configuration. Keys
 /// that begin with an underscore belong to others: Higress adds `_rules_` and more.
+#[inline(never)]
 fn read_object(json: Json<'_>, parent: &str, settings: &mut Settings, problems: &mut Problems) {
     let members = match json.into_members() {
         Ok(members) => members,
@@ -233,6 +252,7 @@ fn name_of(path: &str) -> &str {
 }
 
 /// Returns all values as one JSON object. The keys of one object follow each other.
+#[inline(never)]
 fn to_json(settings: &mut Settings) -> String {
     let mut json = String::new();
     let mut current = "";
@@ -253,6 +273,7 @@ fn to_json(settings: &mut Settings) -> String {
 }
 
 /// Checks the values against each other. A key that already has a problem gets no second one.
+#[inline(never)]
 fn check(settings: Settings, problems: &mut Problems) -> Option<Policy> {
     let Settings {
         header,
@@ -288,8 +309,8 @@ fn check(settings: Settings, problems: &mut Problems) -> Option<Policy> {
         for own_id in policy.rejected_own_ids() {
             let found = format!(
                 "\"reject\" with {} and {}",
-                own_id.limit(&policy),
-                own_id.key()
+                warnings::limit(own_id, &policy),
+                warnings::key(own_id)
             );
             let allowed = "\"replace\" or \"keep\", or a change to one of the other two: the next proxy \
                            with this configuration would answer 400 to clients that sent no id";

@@ -1,10 +1,10 @@
 //! How the value of each type is read and shown.
 
-use super::json::Json;
-use super::problem::Problems;
-use crate::header_name::HeaderName;
-use crate::policy::{Accept, Echo, IdFormat, MaxLength, NonUuid, OnInvalid, Source};
-use crate::trust::{Cidr, Trust};
+use crate::json::Json;
+use crate::problem::Problems;
+use request_id_rules::header_name::HeaderName;
+use request_id_rules::policy::{Accept, Echo, IdFormat, MaxLength, NonUuid, OnInvalid, Source};
+use request_id_rules::trust::{Cidr, Trust};
 
 /// The value of a key.
 pub trait Setting {

@@ -1,0 +1,382 @@
+//! The filter runs more than once for a request: after redirects inside Envoy, and as two plugins.
+//! However often it runs, the upstreams, the client and the access log have one id.
+
+use request_id_rules::request::OriginalChange;
+use serde_json::{Value, json};
+use test_support::cases::{Line, ORIGINAL};
+use test_support::message::{as_envoy, owned, source_address};
+use test_support::reference::Config;
+use test_support::verdict::{ExpectedId, Verdict};
+use xtask::envoy::{Output, Process};
+
+use crate::client::{Connection, Response, all};
+use crate::stage::{
+    self, FILTER, MANAGER, PLUGIN, Stage, Test, at, get, is_new_of, listener_name, listeners,
+    string_value,
+};
+use crate::upstream::{Reply, Seen, Upstream};
+
+pub const TESTS: &[Test] = &[
+    (
+        "second run: one id and one origin, directly, after redirects and with two plugins",
+        one_id_and_one_origin,
+    ),
+    (
+        "second run: two plugins with different policies agree",
+        different_policies_agree,
+    ),
+    (
+        "second run: a client cannot claim the id of an earlier request",
+        earlier_request,
+    ),
+    (
+        "second run: a filter in between that changes the id is respected",
+        changed_in_between,
+    ),
+    (
+        "second run: a host that does not remember ids is named in one warning",
+        host_without_memory,
+    ),
+];
+
+/// The policies, each with every incoming id: they differ in who is trusted, in what happens to
+/// invalid ids, and in whether they would accept the ids that they generate.
+fn policies() -> Vec<String> {
+    let mut policies = Vec::new();
+    for trust in [r#""all""#, r#""none""#, r#"["10.0.0.0/8"]"#] {
+        for on_invalid in ["replace", "reject", "keep"] {
+            policies.push(format!(
+                r#"{{"incoming": {{"trust": {trust}, "on_invalid": "{on_invalid}", "original": "{ORIGINAL}"}}, "log_origin": true}}"#
+            ));
+        }
+    }
+    for more in [
+        r#""incoming": {"accept": "uuid"}, "generate": "hex32""#,
+        r#""incoming": {"accept": "uuid", "on_invalid": "keep"}, "adopt": {"from": ["traceparent"]}"#,
+        r#""incoming": {"max_length": 20}"#,
+        r#""header": "x-correlation-id", "incoming": {"trust": "none"}"#,
+    ] {
+        policies.push(format!(r#"{{{more}, "log_origin": true}}"#));
+    }
+    policies
+}
+
+/// What a client sends as the header of the id, and other headers.
+fn requests(header: &'static str) -> Vec<Vec<Line>> {
+    let peer = ("x-forwarded-for", b"10.9.1.1".to_vec());
+    let theirs = (ORIGINAL, b"from-the-client".to_vec());
+    let id = |value: &[u8]| (header, value.to_vec());
+    vec![
+        vec![],
+        vec![id(b"0f8fad5b-d9cb-469f-a165-70867728950e")],
+        vec![id(b"mine"), peer.clone()],
+        vec![id(b"a b"), theirs.clone()],
+        vec![id(b"a b"), peer.clone(), theirs.clone()],
+        vec![id(b"mine"), id(b"mine"), peer.clone()],
+        vec![("x-amz-request-id", b"4B4NGF0EAWN0GE63".to_vec()), theirs],
+        vec![id(b"0123456789abcdef0123456789abcdef"), peer.clone()],
+        vec![
+            id(b"0f8fad5b-d9cb-469f-a165-70867728950e-provisional"),
+            peer,
+        ],
+    ]
+}
+
+/// The ways of a request through Envoy, by its path. After each, the upstream of `/last` answers.
+const WAYS: [&str; 3] = ["/last", "/moved", "/failing"];
+
+/// An Envoy with a listener for each chain of plugins.
+struct Proxy {
+    envoy: Process,
+    upstream: Upstream,
+}
+
+impl Proxy {
+    fn start(chains: &[Vec<&str>], change: impl Fn(&mut Value)) -> Self {
+        let upstream = Upstream::start();
+        upstream.expect("/moved", redirect_to("/last"));
+        upstream.expect(
+            "/failing",
+            Reply::Bytes(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_vec()),
+        );
+        let first: Vec<_> = chains.iter().map(|chain| chain[0]).collect();
+        let mut config = stage::config(upstream.port, &first).expect("a configuration");
+        for (index, chain) in chains.iter().enumerate() {
+            let name = listener_name(index);
+            let listener = listeners(&mut config)
+                .iter_mut()
+                .find(|listener| listener["name"] == name)
+                .expect("a listener for every configuration");
+            let plugin = at(listener, FILTER).clone();
+            let filters = at(listener, &format!("{MANAGER}/http_filters"));
+            let filters = filters.as_array_mut().expect("a list");
+            for (index, configuration) in chain.iter().enumerate().skip(1) {
+                let mut next = plugin.clone();
+                next["name"] = format!("plugin {index}").into();
+                next["typed_config"]["config"]["name"] = format!("plugin {index}").into();
+                next["typed_config"]["config"]["configuration"] = string_value(configuration);
+                filters.insert(index, next);
+            }
+            filters.insert(chain.len(), error_page());
+            change(listener);
+        }
+        let arguments = ["--concurrency", "1", "--log-level", "error"];
+        let arguments = [&arguments[..], &["--component-log-level", "wasm:warning"]].concat();
+        let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+        Self { envoy, upstream }
+    }
+
+    fn open(&self, chain: usize) -> Connection {
+        Connection::open(self.envoy.port(&listener_name(chain)).expect("a port"))
+    }
+
+    fn send(&self, chain: usize, way: &str, lines: &[Line]) -> Passed {
+        let mark = self.envoy.mark();
+        let count = |path| self.upstream.seen(path).len();
+        let before: Vec<_> = WAYS.map(count).to_vec();
+        let mut connection = self.open(chain);
+        connection.send(&get("test", way, lines));
+        let response = connection.receive();
+        let last_details = if response.status == 400 {
+            "request_id_rejected"
+        } else {
+            "via_upstream"
+        };
+        let mut logged = self
+            .envoy
+            .lines_until(mark, |line| {
+                line.starts_with('{') && line.contains(last_details)
+            })
+            .unwrap_or_else(|error| panic!("{error:#}"));
+        logged.retain(|line| line.starts_with('{'));
+        let parse = |line: &String| serde_json::from_str(line).expect("JSON");
+        let seen = WAYS.iter().zip(before);
+        Passed {
+            response,
+            seen: seen
+                .flat_map(|(path, before)| self.upstream.seen(path).split_off(before))
+                .collect(),
+            logged: logged.iter().map(parse).collect(),
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Debug)]
+struct Passed {
+    response: Response,
+    /// What the upstream received, with every attempt.
+    seen: Vec<Seen>,
+    /// The lines of the access log: one for each run.
+    logged: Vec<Value>,
+}
+
+impl Passed {
+    /// Returns the only id that the request has anywhere.
+    #[track_caller]
+    fn id(&self, header: &str) -> Vec<u8> {
+        let ids = self.response.all(header);
+        assert_eq!(ids.len(), 1, "{self:#?}");
+        for seen in &self.seen {
+            // A dry run leaves repeated lines as they are.
+            assert_eq!(all(&seen.headers, header).join(&b','), ids[0], "{self:#?}");
+        }
+        if header == "x-request-id" {
+            let id = String::from_utf8_lossy(ids[0]);
+            for line in &self.logged {
+                assert_eq!(line["request_id"], *id, "{self:#?}");
+            }
+            let last = self.logged.last().expect("a line");
+            assert_eq!(last["response_request_id"], *id, "{self:#?}");
+        }
+        ids[0].to_vec()
+    }
+}
+
+fn redirect_to(path: &str) -> Reply {
+    let reply =
+        format!("HTTP/1.1 302 Found\r\nlocation: http://test{path}\r\ncontent-length: 0\r\n\r\n");
+    Reply::Bytes(reply.into_bytes())
+}
+
+/// Has Envoy fetch its answer for a 503 from `/last`.
+fn error_page() -> Value {
+    json!({
+        "name": "envoy.filters.http.custom_response",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.custom_response.v3.CustomResponse",
+            "custom_response_matcher": {"matcher_list": {"matchers": [{
+                "predicate": {"single_predicate": {
+                    "input": {
+                        "name": "status",
+                        "typed_config": {"@type": "type.googleapis.com/envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput"},
+                    },
+                    "value_match": {"exact": "503"},
+                }},
+                "on_match": {"action": {
+                    "name": "error page",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.http.custom_response.redirect_policy.v3.RedirectPolicy",
+                        "uri": "http://test/last",
+                    },
+                }},
+            }]}},
+        },
+    })
+}
+
+fn one_id_and_one_origin(_: &Stage) {
+    let policies = policies();
+    let once = policies.iter().map(|policy| vec![policy.as_str()]);
+    let twice = policies.iter().map(|policy| vec![policy.as_str(); 2]);
+    let chains: Vec<_> = once.chain(twice).collect();
+    let proxy = Proxy::start(&chains, |_| {});
+    for (index, chain) in chains.iter().enumerate() {
+        let config = Config::read(chain[0].as_bytes()).expect("a configuration");
+        let header = match config.header.as_str() {
+            "x-request-id" => "x-request-id",
+            _ => "x-correlation-id",
+        };
+        for lines in requests(header) {
+            let sent = as_envoy(&owned(&lines));
+            let verdict = config.request(&source_address(&sent), &sent, None);
+            for way in WAYS {
+                let passed = proxy.send(index, way, &lines);
+                let shown = || format!("{chain:?} {way} {lines:?}\n{verdict:?}\n{passed:#?}");
+                check_id(&verdict, &passed.id(header), &shown());
+                for line in &passed.logged {
+                    assert_eq!(line["origin"], verdict.origin, "{}", shown());
+                }
+                let runs = if verdict.is_rejected() {
+                    0
+                } else {
+                    1 + usize::from(way != "/last")
+                };
+                assert_eq!(passed.seen.len(), runs, "{}", shown());
+                for seen in &passed.seen {
+                    check_original(&config, &verdict, &sent, seen, &shown());
+                }
+            }
+        }
+    }
+}
+
+fn check_id(verdict: &Verdict, id: &[u8], shown: &str) {
+    match &verdict.id {
+        ExpectedId::Is(expected) => assert_eq!(id, expected, "{shown}"),
+        ExpectedId::New(format) => {
+            let id = std::str::from_utf8(id).expect("text");
+            assert!(is_new_of(*format, id), "{id} {shown}");
+        }
+    }
+}
+
+/// `incoming.original` reaches every upstream of the request as the first run left it.
+fn check_original(
+    config: &Config,
+    verdict: &Verdict,
+    sent: &[(Vec<u8>, Vec<u8>)],
+    seen: &Seen,
+    shown: &str,
+) {
+    if config.original().is_none() {
+        return;
+    }
+    let originals = all(&seen.headers, ORIGINAL);
+    match &verdict.original {
+        OriginalChange::None => {
+            let theirs = test_support::reference::values(sent, ORIGINAL);
+            assert_eq!(originals, theirs, "{shown}");
+        }
+        OriginalChange::Remove => assert!(originals.is_empty(), "{shown}"),
+        OriginalChange::Set(value) => assert_eq!(originals, [value], "{shown}"),
+    }
+}
+
+/// In Istio, for example, a gateway's plugin and one of the whole mesh, whose policies differ.
+fn different_policies_agree(_: &Stage) {
+    let policies = [
+        "{}",
+        r#"{"incoming": {"trust": "none"}}"#,
+        r#"{"incoming": {"trust": ["10.0.0.0/8"]}}"#,
+        r#"{"incoming": {"on_invalid": "keep"}}"#,
+        r#"{"incoming": {"on_invalid": "reject"}}"#,
+        r#"{"incoming": {"accept": "uuid"}, "generate": "hex32", "log_origin": true}"#,
+    ];
+    let chains: Vec<_> = policies
+        .iter()
+        .flat_map(|outer| policies.iter().map(move |inner| vec![*outer, *inner]))
+        .collect();
+    let proxy = Proxy::start(&chains, |_| {});
+    for index in 0..chains.len() {
+        for lines in requests("x-request-id") {
+            for way in WAYS {
+                let passed = proxy.send(index, way, &lines);
+                let shown = format!("{:?} {way} {lines:?}", chains[index]);
+                assert!(!passed.id("x-request-id").is_empty(), "{shown}");
+            }
+        }
+    }
+}
+
+/// A connection that is kept alive has nothing in common with the next request on it but the client.
+fn earlier_request(_: &Stage) {
+    let untrusting = r#"{"incoming": {"trust": "none"}}"#;
+    let proxy = Proxy::start(&[vec![untrusting]], |_| {});
+    let mut connection = proxy.open(0);
+    connection.send(&get("test", "/last", &[]));
+    let first = connection.receive().id();
+    let claims = [
+        ("x-request-id", first.clone().into_bytes()),
+        ("request_id.given.x-request-id", first.clone().into_bytes()),
+        (
+            "wasm.request_id.given.x-request-id",
+            first.clone().into_bytes(),
+        ),
+    ];
+    connection.send(&get("test", "/last", &claims));
+    let second = connection.receive().id();
+    assert_ne!(second, first);
+    assert!(stage::is_new(&second));
+}
+
+fn changed_in_between(_: &Stage) {
+    let untrusting = r#"{"incoming": {"trust": "none"}}"#;
+    let lua = r#"function envoy_on_request(handle) handle:headers():replace("x-request-id", "by-lua") end"#;
+    let proxy = Proxy::start(&[vec![untrusting; 2]], |listener| {
+        let filters = at(listener, &format!("{MANAGER}/http_filters"));
+        let lua = json!({
+            "name": "lua",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+                "default_source_code": {"inline_string": lua},
+            },
+        });
+        filters.as_array_mut().expect("a list").insert(1, lua);
+    });
+    let passed = proxy.send(0, "/last", &[]);
+    let id = String::from_utf8(passed.id("x-request-id")).expect("text");
+    assert!(stage::is_new(&id), "{id}");
+}
+
+/// Without `declare_property` the second run takes the first one's id for the client's.
+fn host_without_memory(_: &Stage) {
+    let untrusting = r#"{"incoming": {"trust": "none"}}"#;
+    let proxy = Proxy::start(&[vec![untrusting], vec!["{}"]], |listener| {
+        let allowed = stage::HOST_CALLS
+            .iter()
+            .filter(|call| **call != "proxy_call_foreign_function");
+        let allowed: serde_json::Map<_, _> =
+            allowed.map(|call| ((*call).into(), json!({}))).collect();
+        at(listener, PLUGIN)["capability_restriction_config"] =
+            json!({"allowed_capabilities": allowed});
+    });
+    let passed = proxy.send(0, "/moved", &[]);
+    assert_eq!(passed.response.status, 200);
+    assert_eq!(passed.seen.len(), 2);
+    let log = proxy.envoy.log();
+    let warning = "this host does not remember ids across internal redirects";
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains(warning)).collect();
+    // Envoy creates the plugin in three VMs: to check the code, in the main thread, and in the worker.
+    assert_eq!(warnings.len(), 3, "{log}");
+}
