@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use request_id_rules::configuration;
+use request_id_configuration as configuration;
 use serde_json::{Value, json};
 use test_support::cases;
 use ureq::Agent;

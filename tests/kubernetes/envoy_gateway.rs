@@ -9,12 +9,12 @@ use crate::cluster::{Cluster, Pod, Running};
 use crate::components;
 use crate::http::{self, ID, Response, is_uuid};
 use crate::load::Load;
-use crate::{Test, World, admission, pages};
+use crate::{Test, World, admission, commands};
 
 pub const TESTS: &[Test] = &[
     (
         "envoy gateway: each command of docs/deploy/envoy-gateway.md succeeds",
-        commands,
+        deployment_commands,
     ),
     (
         "envoy gateway: every request has one id, all policies are accepted",
@@ -108,7 +108,7 @@ const AWS: (&str, &str) = ("x-amzn-requestid", "4B4NGF0EAWN0GE63");
 const DERIVED: &str = "37be84ba-5e55-5531-9cda-bc301b676303";
 
 /// Puts the filter on the Gateway as it is shipped, and waits until it runs in the proxy.
-fn deploy(cluster: &Cluster, gateway: &EnvoyGateway) -> Result<Pod> {
+pub fn deploy(cluster: &Cluster, gateway: &EnvoyGateway) -> Result<Pod> {
     cluster.run(
         "bash",
         &[
@@ -157,7 +157,7 @@ fn accepted(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn commands(world: &World) -> Result<()> {
+fn deployment_commands(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     // The load balancer of a cloud, which gives the Gateway an address.
     let services = cluster.get(&["-n", NAMESPACE, "services", "-l", PROXY])?;
@@ -188,7 +188,7 @@ fn commands(world: &World) -> Result<()> {
             "80:80",
         ],
     )?;
-    pages::run(cluster, "docs/deploy/envoy-gateway.md", &[])
+    commands::run(cluster, "docs/deploy/envoy-gateway.md", &[])
 }
 
 fn ids(world: &World) -> Result<()> {

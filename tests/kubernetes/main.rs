@@ -6,12 +6,14 @@ mod admission;
 #[path = "../bases/mod.rs"]
 mod bases;
 mod cluster;
+mod commands;
 mod components;
 mod envoy_gateway;
 mod http;
 mod istio;
 mod load;
 mod namespace;
+#[path = "../pages/mod.rs"]
 mod pages;
 #[path = "../pool/mod.rs"]
 mod pool;
@@ -80,7 +82,13 @@ fn main() -> ExitCode {
     // One test at a time: they share the cluster.
     arguments.test_threads = Some(1);
     let world = Arc::new(World::default());
-    let tests = [admission::TESTS, istio::TESTS, envoy_gateway::TESTS].concat();
+    let tests = [
+        admission::TESTS,
+        istio::TESTS,
+        envoy_gateway::TESTS,
+        commands::TESTS,
+    ]
+    .concat();
     let trials = tests.into_iter().map(|(name, test)| {
         let world = Arc::clone(&world);
         Trial::test(name, move || {
