@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use request_id_configuration as configuration;
+use request_id_rules::policy::{Accept, Echo, Policy};
+use request_id_rules::trust::Trust;
 use serde_json::Value;
 
 /// Checks each configuration of the filter in a file. For each valid one, prints `ok`, the effective
@@ -16,6 +18,7 @@ use serde_json::Value;
 pub fn check(file: &Path) -> Result<()> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let found = find(&text).with_context(|| file.display().to_string())?;
+    let added = headers_added_to_responses(&text);
     let mut problems = Vec::new();
     for FilterConfiguration { name, text, .. } in found {
         let prefix = name.map(|name| format!("{name}: ")).unwrap_or_default();
@@ -27,7 +30,11 @@ pub fn check(file: &Path) -> Result<()> {
             Ok(parsed) => {
                 let effective: Value = serde_json::from_str(&parsed.effective)?;
                 println!("{prefix}ok\n{effective:#}");
-                for warning in configuration::warnings(&parsed.policy) {
+                let warnings = configuration::warnings(&parsed.policy);
+                for warning in warnings
+                    .into_iter()
+                    .chain(contradictions(&parsed.policy, &added))
+                {
                     println!("warning: {warning}");
                 }
             }
@@ -38,6 +45,72 @@ pub fn check(file: &Path) -> Result<()> {
         bail!("{}: refused\n{}", file.display(), problems.join("\n"));
     }
     Ok(())
+}
+
+/// Returns what contradicts the filter's configuration in what Envoy adds to responses by itself.
+fn contradictions(policy: &Policy, added: &[AddedHeader]) -> Vec<String> {
+    let id = policy.headers.id().as_str();
+    let mut adds_id = added
+        .iter()
+        .filter(|added| added.name.eq_ignore_ascii_case(id));
+    let mut found = Vec::new();
+    if policy.echo != Echo::Overwrite && adds_id.clone().next().is_some() {
+        found.push(format!(
+            "response.echo: Envoy adds {id} to responses by itself, before the filter sees them; remove \
+             that from `local_reply_config` or `lateResponseHeaders` (in Istio by the component \
+             no-ids-in-local-replies)"
+        ));
+    } else if (policy.trust != Trust::All || policy.accept == Accept::Uuid)
+        && adds_id.any(|added| added.value.to_ascii_uppercase().contains("%REQ("))
+    {
+        found.push(format!(
+            "incoming: Envoy repeats the {id} of any client in responses that it sends before the filter \
+             runs; remove the mapper with %REQ(…)% from `local_reply_config` (in Istio by the component \
+             new-ids-in-local-replies)"
+        ));
+    }
+    found
+}
+
+/// A header that Envoy adds to responses.
+struct AddedHeader {
+    name: String,
+    value: String,
+}
+
+/// Finds, at any depth, the headers that a `local_reply_config` or `lateResponseHeaders` adds.
+fn headers_added_to_responses(text: &str) -> Vec<AddedHeader> {
+    fn collect(value: &Value, is_response: bool, found: &mut Vec<AddedHeader>) {
+        match value {
+            Value::Object(members) => {
+                let name = [&value["header"]["key"], &value["name"]];
+                let text = [&value["header"]["value"], &value["value"]];
+                let [name, text] =
+                    [name, text].map(|places| places.iter().find_map(|it| it.as_str()));
+                if let (true, Some(name), Some(text)) = (is_response, name, text) {
+                    found.push(AddedHeader {
+                        name: name.into(),
+                        value: text.into(),
+                    });
+                }
+                for (key, member) in members {
+                    let is_response = is_response
+                        || ["local_reply_config", "lateResponseHeaders"].contains(&key.as_str());
+                    collect(member, is_response, found);
+                }
+            }
+            Value::Array(items) => items
+                .iter()
+                .for_each(|item| collect(item, is_response, found)),
+            _ => {}
+        }
+    }
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap_or_default();
+    let mut found = Vec::new();
+    documents
+        .iter()
+        .for_each(|document| collect(document, false, &mut found));
+    found
 }
 
 /// A configuration of a Wasm filter, found in a file.
@@ -104,7 +177,7 @@ fn find(text: &str) -> Result<Vec<FilterConfiguration>> {
     ensure!(
         !found.is_empty(),
         "no configuration of this filter in it{}; allowed: its bare JSON, an Envoy configuration with \
-         the filter, an Istio or Higress WasmPlugin, an EnvoyExtensionPolicy",
+         the filter, an Istio or Higress WasmPlugin, a TrafficExtension, an EnvoyExtensionPolicy",
         match names.is_empty() {
             true => String::new(),
             false => format!(", only of {}", names.join(", ")),
@@ -117,6 +190,7 @@ fn find(text: &str) -> Result<Vec<FilterConfiguration>> {
 fn in_document(value: &Value) -> Vec<FilterConfiguration> {
     match value["kind"].as_str() {
         Some("WasmPlugin") => return in_wasm_plugin(value),
+        Some("TrafficExtension") => return in_traffic_extension(value),
         Some("EnvoyExtensionPolicy") => return in_envoy_extension_policy(value),
         _ => {}
     }
@@ -147,6 +221,15 @@ fn in_wasm_plugin(plugin: &Value) -> Vec<FilterConfiguration> {
         .into_iter()
         .map(|json| FilterConfiguration::new(&metadata["name"], &identity, Ok(json_text(json))))
         .collect()
+}
+
+/// Reads a `TrafficExtension` of Istio, which may have no Wasm filter.
+fn in_traffic_extension(extension: &Value) -> Vec<FilterConfiguration> {
+    let (metadata, wasm) = (&extension["metadata"], &extension["spec"]["wasm"]);
+    let identity = [metadata, &wasm["url"]];
+    let text = json_text(&wasm["pluginConfig"]);
+    let found = FilterConfiguration::new(&metadata["name"], &identity, Ok(text));
+    if wasm.is_null() { vec![] } else { vec![found] }
 }
 
 /// Reads an `EnvoyExtensionPolicy` of Envoy Gateway.
@@ -202,5 +285,72 @@ fn json_text(json: &Value) -> String {
     match json {
         Value::Null => String::new(),
         json => json.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root;
+
+    fn contradictions_of(configuration: &str, file: &str) -> Vec<String> {
+        let text = fs::read_to_string(root().join(file)).expect(file);
+        let read = configuration::read(configuration.as_bytes()).expect(configuration);
+        contradictions(&read.policy, &headers_added_to_responses(&text))
+    }
+
+    #[test]
+    fn what_envoy_adds_to_responses_can_contradict_the_configuration() {
+        let files = ["envoy/envoy.yaml", "envoy/istio/gateway/envoyfilter.yaml"];
+        for (configuration, expected) in [
+            ("{}", None),
+            (
+                r#"{"header": "x-other", "response": {"echo": "never"}}"#,
+                None,
+            ),
+            (
+                r#"{"response": {"echo": "never"}}"#,
+                Some("response.echo: Envoy adds x-request-id"),
+            ),
+            (
+                r#"{"response": {"echo": "if_absent"}}"#,
+                Some("response.echo: "),
+            ),
+            (
+                r#"{"incoming": {"trust": "none"}}"#,
+                Some("incoming: Envoy repeats the x-request-id"),
+            ),
+            (r#"{"incoming": {"accept": "uuid"}}"#, Some("incoming: ")),
+            (r#"{"incoming": {"accept": "visible"}}"#, None),
+        ] {
+            for file in files {
+                let found = contradictions_of(configuration, file);
+                let is_expected = match (&found[..], expected) {
+                    ([], None) => true,
+                    ([one], Some(start)) => one.starts_with(start),
+                    _ => false,
+                };
+                assert!(is_expected, "{file} with {configuration}: {found:?}");
+            }
+        }
+        // A new id for a request without a route, which `never` contradicts and `trust` does not.
+        let policy = "envoy/gateway/clienttrafficpolicy.yaml";
+        assert_eq!(
+            contradictions_of(r#"{"response": {"echo": "never"}}"#, policy).len(),
+            1
+        );
+        assert_eq!(
+            contradictions_of(r#"{"incoming": {"trust": "none"}}"#, policy).len(),
+            0
+        );
+    }
+
+    #[test]
+    fn a_traffic_extension_has_a_configuration() {
+        let manifest = "{kind: TrafficExtension, metadata: {name: request-id}, \
+                        spec: {wasm: {url: 'oci://x/request-id-filter', pluginConfig: {generate: hex32}}}}";
+        let found = find(manifest).expect("a configuration");
+        assert_eq!(found[0].text.as_deref(), Ok(r#"{"generate":"hex32"}"#));
+        assert!(find("{kind: TrafficExtension, spec: {lua: {}}}").is_err());
     }
 }
