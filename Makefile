@@ -10,7 +10,9 @@ run: cargo ## Run Envoy with the filter on 127.0.0.1:10000 (PORT=… ADMIN_PORT=
 
 run-docker: cargo docker ## Run the same in the official Envoy image, with Docker Compose (PORT=… ADMIN_PORT=…)
 	@cargo xtask build
-	docker compose --file envoy/docker-compose.yaml up
+	@trap : INT; docker compose --file envoy/docker-compose.yaml up; status=$$?; \
+	docker compose --file envoy/docker-compose.yaml down; \
+	test $$status -eq 130 || exit $$status # Ctrl-C is no error
 
 test: cargo ## Run all tests, from unit tests to a real Envoy (ENVOY=/path/to/envoy)
 	cargo test --locked --workspace

@@ -263,9 +263,9 @@ const OTHERS: [Other; 12] = [
     ),
     other(
         "SecurityPolicy",
-        "extAuth: {http: {backendRefs: [{name: nowhere, port: 8000}]}}",
+        "extAuth: {http: {backendRefs: [{name: backend, port: 8000}]}}",
         "ext_authz",
-        Some(("GET", &[], 403)),
+        None,
     ),
     other(
         "SecurityPolicy",
