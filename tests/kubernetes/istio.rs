@@ -559,7 +559,7 @@ spec:
             "GET",
             &format!("/debug/config_dump?proxyID={name}.default"),
         ])?;
-        let dump: Value = serde_json::from_str(&dump)?;
+        let dump: Value = serde_json::from_str(&dump).with_context(|| dump.clone())?;
         let mut managers = Vec::new();
         for config in dump["configs"].as_array().context("no configurations")? {
             for listener in config["dynamic_listeners"].as_array().into_iter().flatten() {
@@ -781,8 +781,13 @@ fn refused_live(world: &World) -> Result<()> {
         gateway.get("/later", &[])?.status == 200,
         "the policy is in force"
     );
-    // Mended in place and touched, as documented, the policy comes into force.
-    configure(cluster, &json!({"log_origin": true}))?;
+    // Mended in place and then touched, as documented, the policy comes into force.
+    configure(cluster, &json!({"generate": "hex32"}))?;
+    cluster.until("the mended configuration", || {
+        let response = gateway.get("/", &[])?;
+        ensure!(response.same_id()?.len() == 32, "{response:?}");
+        Ok(())
+    })?;
     let touch = [
         "-n",
         SYSTEM,
@@ -798,6 +803,7 @@ fn refused_live(world: &World) -> Result<()> {
         ensure!(denied.status == 403 && denied.id.is_some(), "{denied:?}");
         Ok(())
     })?;
+    configure(cluster, &json!({"log_origin": true}))?;
     cluster.delete(DENY)
 }
 
