@@ -107,14 +107,18 @@ fn httpbin(cluster: &Cluster) -> Result<Pod> {
 
 /// The ingress gateway.
 #[derive(Clone)]
-struct Gateway(Pod);
+pub struct Gateway(Pod);
 
 impl Gateway {
     fn of(cluster: &Cluster) -> Result<Self> {
         Ok(Self(cluster.pod(SYSTEM, "istio=ingressgateway")?))
     }
 
-    fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
+    pub fn address(&self) -> &str {
+        &self.0.address
+    }
+
+    pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
         let named = headers.iter().any(|(name, _)| *name == "host");
         let host: &[_] = if named {
             &[]
@@ -162,7 +166,7 @@ fn delete(cluster: &Cluster, base: &str) -> Result<()> {
 }
 
 /// Puts the filter on the gateway as it is shipped, and waits until it runs there.
-fn deploy(cluster: &Cluster) -> Result<Gateway> {
+pub fn deploy(cluster: &Cluster) -> Result<Gateway> {
     apply(cluster, "envoy/istio/gateway")?;
     let gateway = Gateway::of(cluster)?;
     adopts(cluster, &gateway)?;
@@ -200,13 +204,24 @@ fn deployment_commands(world: &World) -> Result<()> {
     )
 }
 
+/// Makes the gateway refuse a configuration.
+pub fn refuse(cluster: &Cluster) -> Result<()> {
+    configure(cluster, &json!({"generate": "uuid9"}))?;
+    refusals(cluster, &Gateway::of(cluster)?.0)
+}
+
+/// Mends that configuration.
+pub fn mend(cluster: &Cluster) -> Result<()> {
+    configure(cluster, &json!({"log_origin": true}))?;
+    adopts(cluster, &Gateway::of(cluster)?)
+}
+
 /// Makes the filter refuse a configuration and lack its image at the gateway, and mends both. Returns
 /// the name of the gateway's Pod.
 pub fn in_trouble(cluster: &Cluster) -> Result<String> {
     let gateway = deploy(cluster)?;
-    configure(cluster, &json!({"generate": "uuid9"}))?;
-    refusals(cluster, &gateway.0)?;
-    configure(cluster, &json!({"log_origin": true}))?;
+    refuse(cluster)?;
+    mend(cluster)?;
     image(cluster, &missing())?;
     fetch_fails(cluster, &gateway.0)?;
     image(cluster, &cluster.image())?;

@@ -12,6 +12,7 @@ mod envoy_gateway;
 mod http;
 mod istio;
 mod load;
+mod monitoring;
 mod namespace;
 #[path = "../pages/mod.rs"]
 mod pages;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         istio::TESTS,
         envoy_gateway::TESTS,
         commands::TESTS,
+        monitoring::TESTS,
     ]
     .concat();
     let trials = tests.into_iter().map(|(name, test)| {
