@@ -68,7 +68,8 @@ fn once<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Result<T>)
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     if !namespace::is_inside() && !arguments.list {
-        let entered = components::build()
+        let entered = components::check_tools()
+            .and_then(|()| components::build())
             .and_then(|()| image::make(&image::Source::default()))
             .and_then(|()| namespace::enter());
         if let Err(error) = entered {
