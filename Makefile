@@ -72,7 +72,7 @@ lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --test tools -- -D warnings
+	cargo clippy --locked --test kubernetes --test tools -- -D warnings
 	cargo clippy --locked --package request-id-rules --package request-id-configuration --package request-id-filter --package sdk-example --lib --target wasm32-wasip1 -- -D warnings
 
 notices: cargo-about ## Write THIRD-PARTY-NOTICES.txt: the licences of what is linked into the module (needs cargo-about)

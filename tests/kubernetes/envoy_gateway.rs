@@ -213,14 +213,17 @@ fn ids(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Another policy for the route: its kind, what it says, the name that its filter has in Envoy's
-/// configuration, a request that it denies, if it denies any, and the status of that.
+/// Another policy for the Gateway.
 struct Other {
     kind: &'static str,
     spec: &'static str,
+    /// The name that its filter has in Envoy's configuration.
     filter: &'static str,
-    denied: Option<(&'static str, &'static [(&'static str, &'static str)], u16)>,
+    denied: Option<Denied>,
 }
+
+/// A request that a policy denies: its method, its headers, and the status of the response.
+type Denied = (&'static str, &'static [(&'static str, &'static str)], u16);
 
 const OTHERS: [Other; 12] = [
     other(
@@ -312,7 +315,7 @@ const fn other(
     kind: &'static str,
     spec: &'static str,
     filter: &'static str,
-    denied: Option<(&'static str, &'static [(&'static str, &'static str)], u16)>,
+    denied: Option<Denied>,
 ) -> Other {
     Other {
         kind,

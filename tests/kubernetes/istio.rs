@@ -135,16 +135,17 @@ impl Gateway {
     }
 }
 
+/// The last line of an access log in which a field has this value.
+fn line_of(log: &str, field: &str, value: &str) -> Option<Value> {
+    let lines = log.lines().rev();
+    let mut lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.find(|line| line[field] == value)
+}
+
 fn logged(cluster: &Cluster, namespace: &str, pod: &str, id: &str) -> Result<Value> {
     cluster.until(&format!("{id} in the access log of {pod}"), || {
         let log = cluster.container_log(namespace, pod, "istio-proxy")?;
-        let lines = log
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let line = lines
-            .filter(|line| line["response_request_id"] == id)
-            .last();
-        line.context("not there")
+        line_of(&log, "response_request_id", id).context("not there")
     })
 }
 
@@ -292,19 +293,11 @@ fn gateway(world: &World) -> Result<()> {
     );
     gateway.logged(cluster, id)?;
     let workload = httpbin(cluster)?;
-    let log = cluster.until("the id in the sidecar's log", || {
+    let line = cluster.until("the id in the sidecar's log", || {
         let log = cluster.container_log("default", &workload.name, "istio-proxy")?;
-        ensure!(log.contains(id), "not there");
-        Ok(log)
+        line_of(&log, "request_id", id).context("not there")
     })?;
-    let lines = log
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let line = lines
-        .filter(|line| line["request_id"] == id)
-        .last()
-        .context("no line")?;
-    ensure!(line["status"] == "200" || line["status"] == 200, "{line}");
+    ensure!(line["status"] == 200, "{line}");
     undeploy(cluster, "envoy/istio/gateway")
 }
 
@@ -667,7 +660,17 @@ spec:
     randomSamplingPercentage: 100
 ";
     let cluster = world.with_istio()?;
-    let gateway = deploy(cluster)?;
+    // In the whole mesh, as a sidecar without the filter would write its decision into the id.
+    undeploy(cluster, "envoy/istio/gateway")?;
+    apply(cluster, "envoy/istio/mesh")?;
+    let gateway = Gateway::of(cluster)?;
+    everywhere(
+        cluster,
+        "default",
+        &httpbin(cluster)?.name,
+        "request-id-mesh",
+    )?;
+    adopts(cluster, &gateway)?;
     cluster.apply(TELEMETRY)?;
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
@@ -693,7 +696,16 @@ spec:
     })?;
     let generated = gateway.get("/", &[("traceparent", &parent)])?;
     ensure!(is_uuid(generated.same_id()?, '4'), "{generated:?}");
-    cluster.delete(TELEMETRY)
+    cluster.delete(TELEMETRY)?;
+    cluster.until("the end of tracing", || {
+        let response = gateway.get("/", &[("traceparent", &parent)])?;
+        ensure!(
+            response.upstream["Traceparent"][0] == parent,
+            "{response:?}"
+        );
+        Ok(())
+    })?;
+    undeploy(cluster, "envoy/istio/mesh")
 }
 
 fn patch(cluster: &Cluster, patch: &Value) -> Result<()> {
