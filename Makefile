@@ -10,7 +10,9 @@ run: cargo ## Run Envoy with the filter on 127.0.0.1:10000 (PORT=… ADMIN_PORT=
 
 run-docker: cargo docker ## Run the same in the official Envoy image, with Docker Compose (PORT=… ADMIN_PORT=…)
 	@cargo xtask build
-	docker compose --file envoy/docker-compose.yaml up
+	@trap : INT; docker compose --file envoy/docker-compose.yaml up; status=$$?; \
+	docker compose --file envoy/docker-compose.yaml down; \
+	test $$status -eq 130 || exit $$status # Ctrl-C is no error
 
 test: cargo ## Run all tests, from unit tests to a real Envoy (ENVOY=/path/to/envoy)
 	cargo test --locked --workspace
@@ -70,7 +72,7 @@ lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --test tools -- -D warnings
+	cargo clippy --locked --test kubernetes --test tools -- -D warnings
 	cargo clippy --locked --package request-id-rules --package request-id-configuration --package request-id-filter --package sdk-example --lib --target wasm32-wasip1 -- -D warnings
 
 notices: cargo-about ## Write THIRD-PARTY-NOTICES.txt: the licences of what is linked into the module (needs cargo-about)

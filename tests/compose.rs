@@ -25,6 +25,14 @@ const FILE: &str = "envoy/docker-compose.yaml";
 /// The file's only service with the variables that Compose would set, once the file as a whole is what
 /// the specification of Compose allows.
 fn service() -> Value {
+    let mut compose = file();
+    let services = compose["services"].as_object_mut().expect("services");
+    assert_eq!(services.len(), 1);
+    services.remove("envoy").expect("a service envoy")
+}
+
+/// The same for the whole file.
+fn file() -> Value {
     // Compose reads `.env` beside its file.
     let env = fs::read_to_string(root().join("envoy/.env")).expect("envoy/.env");
     let version = env
@@ -37,13 +45,11 @@ fn service() -> Value {
         .replace("${PORT:-10000}", "10000")
         .replace("${ADMIN_PORT:-9901}", "9901");
     assert!(!text.contains("${"), "unknown variables:\n{text}");
-    let mut compose: Value = serde_saphyr::from_str(&text).expect("YAML");
+    let compose: Value = serde_saphyr::from_str(&text).expect("YAML");
     if let Err(error) = serde_json::from_value::<Compose>(compose.clone()) {
         panic!("{FILE} is no Compose file: {error}");
     }
-    let services = compose["services"].as_object_mut().expect("services");
-    assert_eq!(services.len(), 1);
-    services.remove("envoy").expect("a service envoy")
+    compose
 }
 
 fn texts(list: &Value) -> Vec<&str> {
@@ -73,8 +79,16 @@ fn the_image_is_of_the_pinned_version() {
     assert_eq!(service()["image"], image);
 }
 
+/// In another folder called `envoy` there may be another project.
+#[test]
+fn it_has_a_name_of_its_own() {
+    assert_eq!(file()["name"], "request-id-filter");
+}
+
 #[test]
 fn only_the_host_itself_reaches_it() {
+    let network = &file()["networks"]["default"]["driver_opts"];
+    assert_eq!(network["com.docker.network.bridge.enable_icc"], "false");
     assert_eq!(
         texts(&service()["ports"]),
         ["127.0.0.1:10000:10000", "127.0.0.1:9901:9901"]
@@ -208,12 +222,38 @@ fn it_behaves_as_make_run_does() {
     assert_eq!(command[command.len() - arguments.len()..], arguments);
 }
 
+/// As where the checkout was made with umask 077.
+#[test]
+fn a_file_that_envoy_cannot_read_is_named() {
+    let service = service();
+    let command = texts(&service["command"]);
+    let command: Vec<_> = command.iter().map(|word| word.replace("$$", "$")).collect();
+    let empty = tempfile::tempdir().expect("a folder");
+    let output = Command::new(&command[0])
+        .args(&command[1..])
+        .current_dir(&empty)
+        .output()
+        .expect("a shell");
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.starts_with("error: Envoy (uid "), "{error}");
+    assert!(
+        error.contains("cannot read envoy/envoy.yaml: chmod a+r envoy/envoy.yaml"),
+        "{error}"
+    );
+}
+
 /// `make run-docker` where `docker` only notes what it was asked for, and has no plugin if `compose`
 /// is false.
 fn make_run_docker(compose: bool) -> (std::process::Output, String) {
+    make_run_docker_with(&compose.to_string())
+}
+
+/// The same, where `docker` ends with a line of shell.
+fn make_run_docker_with(line: &str) -> (std::process::Output, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let (docker, asked) = (folder.path().join("docker"), folder.path().join("asked"));
-    let script = format!("#!/bin/sh\necho \"$@\" >> {}\n{compose}\n", asked.display());
+    let script = format!("#!/bin/sh\necho \"$@\" >> {}\n{line}\n", asked.display());
     fs::write(&docker, script).expect("a file");
     fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).expect("a program");
     let path = std::env::var("PATH").expect("PATH");
@@ -225,17 +265,27 @@ fn make_run_docker(compose: bool) -> (std::process::Output, String) {
     (output, fs::read_to_string(asked).expect("a call"))
 }
 
+/// Ctrl-C makes `docker compose up` end so, once it has stopped the container.
+#[test]
+fn make_run_docker_removes_everything_and_reports_errors() {
+    for (status, is_error) in [(0, false), (130, false), (1, true)] {
+        let up = format!("case $* in *up) exit {status};; esac");
+        let (output, asked) = make_run_docker_with(&up);
+        assert_eq!(output.status.success(), !is_error, "{output:?}");
+        assert!(asked.ends_with(" down\n"), "{asked}");
+    }
+}
+
 #[test]
 fn make_run_docker_builds_and_starts_it() {
     let (output, asked) = make_run_docker(true);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(
         asked,
-        format!("compose version\ncompose --file {FILE} up\n")
+        format!("compose version\ncompose --file {FILE} up\ncompose --file {FILE} down\n")
     );
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    let (built, up) = (printed.find(module::PATH), printed.find("docker compose"));
-    assert!(built.is_some() && built < up, "{printed}");
+    assert!(printed.contains(module::PATH), "{printed}");
 }
 
 #[test]

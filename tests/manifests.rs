@@ -1,6 +1,5 @@
 //! The manifests for Istio, Envoy Gateway and Higress: that they fit each other, the filter and
-//! `envoy/envoy.yaml`. What Istio makes of them runs in tests/envoy/istio.rs; the schemas are checked
-//! in tests/tools.
+//! `envoy/envoy.yaml`. tests/kubernetes deploys them.
 
 mod bases;
 
@@ -27,6 +26,7 @@ fn there_is_a_base_for_each_case() {
             "envoy/higress",
             "envoy/istio/gateway",
             "envoy/istio/mesh",
+            "envoy/istio/waypoint",
             "envoy/istio/workload"
         ]
     );
@@ -37,8 +37,10 @@ fn there_is_a_base_for_each_case() {
 fn a_base_lists_what_is_beside_it() {
     for base in bases::all() {
         let folder = fs::read_dir(root().join(&base.path)).expect("a folder");
-        let names = folder.map(|entry| entry.expect("an entry").file_name());
-        let mut files: Vec<_> = names
+        let entries = folder.map(|entry| entry.expect("an entry"));
+        let mut files: Vec<_> = entries
+            .filter(|entry| entry.path().is_file()) // a folder is a component
+            .map(|entry| entry.file_name())
             .map(|name| name.into_string().expect("UTF-8"))
             .filter(|name| name != "kustomization.yaml")
             .collect();
@@ -97,14 +99,16 @@ fn the_configurations_are_accepted_and_the_same() {
     }
 }
 
-/// Gateway, workload and mesh say where; what is the same.
+/// The bases say where, under names of their own; what they deploy is the same.
 #[test]
-fn the_bases_for_istio_differ_in_selectors_alone() {
-    let mut without_selectors = Vec::new();
+fn the_bases_for_istio_differ_in_names_and_selectors_alone() {
+    let mut others = Vec::new();
     for base in istio() {
         let (mut resources, mut selectors) = (base.resources, Vec::new());
+        let (_, name) = base.path.rsplit_once('/').expect("a path");
         for resource in &mut resources {
-            resource["metadata"]["namespace"].take();
+            assert_eq!(resource["metadata"]["name"], format!("request-id-{name}"));
+            resource["metadata"].take();
             let spec = resource["spec"].as_object_mut().expect("a spec");
             if let Some(selector) = spec.remove("selector") {
                 selectors.push(selector["matchLabels"].clone());
@@ -112,18 +116,19 @@ fn the_bases_for_istio_differ_in_selectors_alone() {
             if let Some(selector) = spec.remove("workloadSelector") {
                 selectors.push(selector["labels"].clone());
             }
+            selectors.extend(spec.remove("targetRefs"));
         }
-        match base.path.as_str() {
-            "envoy/istio/mesh" => assert!(selectors.is_empty()),
-            path => {
-                assert_eq!(selectors.len(), 2, "{path}");
-                assert_eq!(selectors[0], selectors[1], "{path}");
+        match name {
+            "mesh" => assert!(selectors.is_empty()),
+            name => {
+                assert_eq!(selectors.len(), 2, "{name}");
+                assert_eq!(selectors[0], selectors[1], "{name}");
             }
         }
-        without_selectors.push(resources);
+        others.push(resources);
     }
-    for resources in &without_selectors {
-        assert_eq!(resources, &without_selectors[0]);
+    for resources in &others {
+        assert_eq!(resources, &others[0]);
     }
 }
 
@@ -203,6 +208,7 @@ fn the_filter_is_the_first_in_envoy_gateway() {
         "health_check",
         "fault",
         "cors",
+        "csrf",
         "header_mutation",
         "ext_authz",
         "api_key_auth",

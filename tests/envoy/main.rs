@@ -1,14 +1,10 @@
 //! The filter in a real Envoy, in the configuration that the project ships.
 
-#[allow(dead_code)] // One base at a time is enough here.
-#[path = "../bases/mod.rs"]
-mod bases;
 mod client;
 mod counters;
 mod echo;
 mod hops;
 mod hostile;
-mod istio;
 mod log;
 mod memory;
 mod peers;
@@ -45,7 +41,6 @@ fn main() -> ExitCode {
         counters::TESTS,
         hops::TESTS,
         second_run::TESTS,
-        istio::TESTS,
         memory::TESTS,
         hostile::TESTS,
         trap::TESTS,

@@ -131,6 +131,11 @@ impl Cluster {
         let image = components::folder().join("image");
         let trusted = image.join("etc/ssl/certs/ca-certificates.crt");
         write(&trusted, &fs::read(self.path("registry.crt"))?)?;
+        // A waypoint's Envoy would need an extension that only Istio's own build has.
+        let bootstrap = image.join("var/lib/istio/envoy/envoy_bootstrap_tmpl.json");
+        let template = fs::read_to_string(&bootstrap)?;
+        let template = template.replace("{{- if .metadata_discovery }}", "{{- if false }}");
+        write(&bootstrap, template.as_bytes())?;
         fs::create_dir_all(image.join("var/lib/istio/data"))?;
         write(&self.path("htpasswd"), HTPASSWD.as_bytes())?;
         for (name, port, auth) in [

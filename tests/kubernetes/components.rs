@@ -1,6 +1,7 @@
 //! The programs that the test runs, built of the versions that the `go.mod` files beside this file
 //! name, into `target/kubernetes/`.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -103,6 +104,40 @@ pub fn programs() -> PathBuf {
 
 fn module(name: &str) -> PathBuf {
     root().join("tests/kubernetes").join(name)
+}
+
+/// The programs of Debian packages that the test runs, or that the documentation has.
+const TOOLS: [(&str, &str); 6] = [
+    ("curl", "curl"),
+    ("iptables", "iptables"),
+    ("openssl", "openssl"),
+    ("perl", "perl"),
+    ("prometheus", "prometheus"),
+    ("unshare", "util-linux"),
+];
+
+/// Checks that the programs are there that this does not build.
+///
+/// # Errors
+/// Some are missing: with the packages that have them.
+pub fn check_tools() -> Result<()> {
+    let path = env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    let is_missing = |(tool, _): &&(&str, &str)| {
+        !path
+            .split(':')
+            .any(|folder| Path::new(folder).join(tool).exists())
+    };
+    let missing: Vec<_> = TOOLS
+        .iter()
+        .filter(is_missing)
+        .map(|(_, package)| *package)
+        .collect();
+    ensure!(
+        missing.is_empty(),
+        "tools are missing: apt-get install {}",
+        missing.join(" ")
+    );
+    Ok(())
 }
 
 /// Builds what is not built of the sources and versions that there are now.

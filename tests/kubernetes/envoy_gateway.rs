@@ -9,12 +9,12 @@ use crate::cluster::{Cluster, Pod, Running};
 use crate::components;
 use crate::http::{self, ID, Response, is_uuid};
 use crate::load::Load;
-use crate::{Test, World, admission, pages};
+use crate::{Test, World, admission, commands};
 
 pub const TESTS: &[Test] = &[
     (
         "envoy gateway: each command of docs/deploy/envoy-gateway.md succeeds",
-        commands,
+        deployment_commands,
     ),
     (
         "envoy gateway: every request has one id, all policies are accepted",
@@ -108,7 +108,7 @@ const AWS: (&str, &str) = ("x-amzn-requestid", "4B4NGF0EAWN0GE63");
 const DERIVED: &str = "37be84ba-5e55-5531-9cda-bc301b676303";
 
 /// Puts the filter on the Gateway as it is shipped, and waits until it runs in the proxy.
-fn deploy(cluster: &Cluster, gateway: &EnvoyGateway) -> Result<Pod> {
+pub fn deploy(cluster: &Cluster, gateway: &EnvoyGateway) -> Result<Pod> {
     cluster.run(
         "bash",
         &[
@@ -157,7 +157,7 @@ fn accepted(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn commands(world: &World) -> Result<()> {
+fn deployment_commands(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     // The load balancer of a cloud, which gives the Gateway an address.
     let services = cluster.get(&["-n", NAMESPACE, "services", "-l", PROXY])?;
@@ -188,7 +188,7 @@ fn commands(world: &World) -> Result<()> {
             "80:80",
         ],
     )?;
-    pages::run(cluster, "docs/deploy/envoy-gateway.md", &[])
+    commands::run(cluster, "docs/deploy/envoy-gateway.md", &[])
 }
 
 fn ids(world: &World) -> Result<()> {
@@ -213,19 +213,22 @@ fn ids(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Another policy for the route: its kind, what it says, the name that its filter has in Envoy's
-/// configuration, a request that it denies, if it denies any, and the status of that.
+/// Another policy for the Gateway.
 struct Other {
     kind: &'static str,
     spec: &'static str,
+    /// The name that its filter has in Envoy's configuration.
     filter: &'static str,
-    denied: Option<(&'static str, &'static [(&'static str, &'static str)], u16)>,
+    denied: Option<Denied>,
 }
+
+/// A request that a policy denies: its method, its headers, and the status of the response.
+type Denied = (&'static str, &'static [(&'static str, &'static str)], u16);
 
 const OTHERS: [Other; 12] = [
     other(
         "SecurityPolicy",
-        "csrf: {additionalOrigins: ['trusted.example.com']}",
+        "csrf: {additionalOrigins: ['https://trusted.example.com']}",
         "csrf",
         Some(("POST", &[("origin", "https://evil.example.com")], 403)),
     ),
@@ -257,15 +260,15 @@ const OTHERS: [Other; 12] = [
     other(
         "SecurityPolicy",
         "jwt: {providers: [{name: example, issuer: https://issuer.example.com, \
-         localJWKS: {inline: '{\"keys\": []}'}}]}",
+         localJWKS: {type: Inline, inline: '{\"keys\": [{\"kty\": \"EC\", \"crv\": \"P-256\", \"x\": \"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4\", \"y\": \"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM\"}]}'}}]}",
         "jwt_authn",
         Some(("GET", &[("authorization", "Bearer not-a-token")], 401)),
     ),
     other(
         "SecurityPolicy",
-        "extAuth: {http: {backendRefs: [{name: nowhere, port: 8000}]}}",
+        "extAuth: {http: {backendRefs: [{name: backend, port: 8000}]}}",
         "ext_authz",
-        Some(("GET", &[], 403)),
+        None,
     ),
     other(
         "SecurityPolicy",
@@ -312,7 +315,7 @@ const fn other(
     kind: &'static str,
     spec: &'static str,
     filter: &'static str,
-    denied: Option<(&'static str, &'static [(&'static str, &'static str)], u16)>,
+    denied: Option<Denied>,
 ) -> Other {
     Other {
         kind,
@@ -320,6 +323,14 @@ const fn other(
         filter,
         denied,
     }
+}
+
+/// Whether a filter of that kind is in a chain.
+fn has(chain: &[String], filter: &str) -> bool {
+    let kind = format!("envoy.filters.http.{filter}");
+    chain
+        .iter()
+        .any(|name| name.split('/').next() == Some(&kind))
 }
 
 fn first(world: &World) -> Result<()> {
@@ -335,10 +346,9 @@ fn first(world: &World) -> Result<()> {
         cluster.apply(&policy)?;
         let chain = cluster.until(other.filter, || {
             let chain = admin.filters()?;
-            ensure!(
-                chain.iter().any(|filter| filter.contains(other.filter)),
-                "{chain:?}"
-            );
+            let is_there = has(&chain, other.filter);
+            let status = condition(cluster, other.kind, "other", "Accepted");
+            ensure!(is_there, "{chain:?}, {status:#?}");
             Ok(chain)
         })?;
         ensure!(
@@ -361,10 +371,7 @@ fn first(world: &World) -> Result<()> {
         cluster.delete(&policy)?;
         cluster.until("the end of the policy", || {
             let chain = admin.filters()?;
-            ensure!(
-                !chain.iter().any(|filter| filter.contains(other.filter)),
-                "{chain:?}"
-            );
+            ensure!(!has(&chain, other.filter), "{chain:?}");
             Ok(())
         })?;
     }
@@ -548,6 +555,11 @@ components: [../gateway/reload]
         kustomization.as_bytes(),
     )?;
     cluster.kubectl(&["apply", "-k", "envoy/with-reload"])?;
+    cluster.until("the patch", || {
+        let programmed = condition(cluster, "envoypatchpolicy", "request-id", "Programmed")?;
+        ensure!(programmed["status"] == "True", "{programmed:#}");
+        Ok(())
+    })?;
     let admin = Admin::start(cluster, &proxy)?;
     cluster.until("FAIL_RELOAD", || {
         let dump = admin.get("/config_dump?resource=dynamic_listeners")?;

@@ -6,12 +6,15 @@ mod admission;
 #[path = "../bases/mod.rs"]
 mod bases;
 mod cluster;
+mod commands;
 mod components;
 mod envoy_gateway;
 mod http;
 mod istio;
 mod load;
+mod monitoring;
 mod namespace;
+#[path = "../pages/mod.rs"]
 mod pages;
 #[path = "../pool/mod.rs"]
 mod pool;
@@ -40,8 +43,11 @@ impl World {
         once(&self.cluster, Cluster::start)
     }
 
-    pub fn istio(&self) -> Result<&istio::Istio> {
-        once(&self.istio, || istio::Istio::install(self.cluster()?))
+    /// The cluster, with Istio in it.
+    pub fn with_istio(&self) -> Result<&Cluster> {
+        let cluster = self.cluster()?;
+        once(&self.istio, || istio::Istio::install(cluster))?;
+        Ok(cluster)
     }
 }
 
@@ -62,7 +68,8 @@ fn once<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Result<T>)
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     if !namespace::is_inside() && !arguments.list {
-        let entered = components::build()
+        let entered = components::check_tools()
+            .and_then(|()| components::build())
             .and_then(|()| image::make(&image::Source::default()))
             .and_then(|()| namespace::enter());
         if let Err(error) = entered {
@@ -77,7 +84,14 @@ fn main() -> ExitCode {
     // One test at a time: they share the cluster.
     arguments.test_threads = Some(1);
     let world = Arc::new(World::default());
-    let tests = [admission::TESTS, istio::TESTS, envoy_gateway::TESTS].concat();
+    let tests = [
+        admission::TESTS,
+        istio::TESTS,
+        envoy_gateway::TESTS,
+        commands::TESTS,
+        monitoring::TESTS,
+    ]
+    .concat();
     let trials = tests.into_iter().map(|(name, test)| {
         let world = Arc::clone(&world);
         Trial::test(name, move || {

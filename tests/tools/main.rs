@@ -14,7 +14,6 @@ mod client;
 mod command;
 mod documentation;
 mod image;
-mod manifests;
 #[path = "../pages/mod.rs"]
 mod pages;
 #[path = "../picture/mod.rs"]
@@ -46,11 +45,6 @@ fn run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
         String::from_utf8_lossy(&output.stderr)
     );
     output
-}
-
-/// Runs a tool of a Debian package.
-fn try_run(command: &mut Command, package: &str) -> Output {
-    try_run_for(180, command, package)
 }
 
 fn try_run_for(seconds: u32, command: &mut Command, package: &str) -> Output {

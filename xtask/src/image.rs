@@ -65,6 +65,10 @@ pub fn make(source: &Source) -> Result<()> {
     }
     match revision() {
         Ok(revision) => annotate("revision", &revision),
+        // An image without a revision is published by mistake only.
+        Err(error) if root().join(".git").exists() => {
+            return Err(error.context("git does not tell the revision of the sources"));
+        }
         Err(error) => println!("  no revision: {error:#}"),
     }
     let digest = write(&fs::read(path)?, &annotations)?;

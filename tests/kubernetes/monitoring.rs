@@ -1,0 +1,143 @@
+//! The alerts and the dashboard, in a real Prometheus that scrapes the proxies of Istio and Envoy Gateway.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use xtask::root;
+
+use crate::cluster::{Cluster, Running};
+use crate::components::write;
+use crate::{Test, World, envoy_gateway, http, istio};
+
+pub const TESTS: &[Test] = &[(
+    "monitoring: every query of the alerts and the dashboard has a result",
+    queries,
+)];
+
+/// A Prometheus that scrapes these addresses under these paths.
+struct Prometheus {
+    _process: Running,
+}
+
+impl Prometheus {
+    fn start(cluster: &Cluster, targets: &[(String, &str)]) -> Result<Self> {
+        let scrape_configs: Vec<_> = targets
+            .iter()
+            .enumerate()
+            .map(|(number, (address, path))| {
+                json!({
+                    "job_name": format!("job {number}"),
+                    "metrics_path": path,
+                    "static_configs": [{"targets": [address]}],
+                })
+            })
+            .collect();
+        let config = json!({
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [root().join("envoy/prometheus-rules.yaml")],
+            "scrape_configs": scrape_configs,
+        });
+        let file = cluster.path("prometheus.yaml");
+        write(&file, config.to_string().as_bytes())?;
+        let process = cluster
+            .start_program(
+                "prometheus",
+                "prometheus",
+                &[
+                    &format!("--config.file={}", file.display()),
+                    &format!(
+                        "--storage.tsdb.path={}",
+                        cluster.path("prometheus").display()
+                    ),
+                    "--web.listen-address=127.0.0.1:9090",
+                ],
+            )
+            .context("prometheus is missing (Debian: apt-get install prometheus)")?;
+        Ok(Self { _process: process })
+    }
+
+    /// The series of the result of a query.
+    fn query(&self, query: &str) -> Result<Vec<Value>> {
+        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let answer = http::get(
+            &format!("http://127.0.0.1:9090/api/v1/query?query={encoded}"),
+            &[],
+        )?;
+        let answer: Value = serde_json::from_str(&answer.body)?;
+        let result = answer["data"]["result"].as_array();
+        Ok(result
+            .with_context(|| format!("{query}: {answer}"))?
+            .clone())
+    }
+}
+
+/// Every query of the dashboard, and the expression of every rule.
+fn expressions() -> Result<Vec<String>> {
+    fn collect(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                found.extend(members.get("expr").and_then(Value::as_str).map(Into::into));
+                members.values().for_each(|member| collect(member, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    for file in [
+        "envoy/grafana-dashboard.json",
+        "envoy/prometheus-rules.yaml",
+    ] {
+        let text = std::fs::read_to_string(root().join(file))?;
+        collect(&serde_saphyr::from_str(&text)?, &mut found);
+    }
+    ensure!(found.len() > 12, "{found:?}");
+    Ok(found)
+}
+
+fn queries(world: &World) -> Result<()> {
+    let cluster = world.with_istio()?;
+    let gateway = istio::deploy(cluster)?;
+    let proxy = envoy_gateway::deploy(cluster, world.envoy_gateway()?)?;
+    let istiod = cluster.pod("istio-system", "app=istiod")?;
+    let prometheus = Prometheus::start(
+        cluster,
+        &[
+            (format!("{}:15020", gateway.address()), "/stats/prometheus"),
+            (format!("{}:19001", proxy.address), "/stats/prometheus"),
+            (format!("{}:15014", istiod.address), "/metrics"),
+        ],
+    )?;
+    // Of each of the two proxies the counters have their names, without any label of their own.
+    cluster.until("the counters of both proxies", || {
+        let kept = prometheus.query("request_id_filter_kept")?;
+        ensure!(kept.len() == 2, "{kept:?}");
+        Ok(())
+    })?;
+    for expression in expressions()? {
+        // Without what compares: whether there is anything to compare.
+        let query = expression
+            .replace("$__rate_interval", "10s")
+            .replace("[1d]", "[10s]");
+        let query = query
+            .replace("[10m]", "[10s]")
+            .replace("[10m:]", "[10s:1s]");
+        let query = match query.split_once(" > 0") {
+            _ if query.contains("pilot_total_xds_rejects") => continue,
+            Some((sides, _)) => sides.to_owned(),
+            None => query,
+        };
+        cluster.until(&query, || {
+            gateway.get("/", &[])?;
+            ensure!(!prometheus.query(&query)?.is_empty(), "no result");
+            Ok(())
+        })?;
+    }
+    // A configuration that the gateway refuses fires the alert.
+    istio::refuse(cluster)?;
+    cluster.until("the alert", || {
+        let alert = prometheus.query(r#"ALERTS{alertname="IstioProxyRefusesExtension"}"#)?;
+        ensure!(!alert.is_empty(), "no alert");
+        Ok(())
+    })?;
+    istio::mend(cluster)
+}
