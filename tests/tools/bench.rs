@@ -6,7 +6,7 @@ use std::process::Command;
 
 use xtask::{module, root};
 
-use crate::{picture, run_for};
+use crate::{pages, picture, run_for};
 
 const FILTERS: [&str; 3] = [
     "this filter, AWS off",
@@ -101,15 +101,16 @@ fn the_bench_measures_all_that_it_names() {
         assert!(texts.iter().any(|known| known == name), "{name}: {texts:?}");
     }
 
-    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
-    let shown = readme
-        .split_once("$ make bench\n")
-        .and_then(|(_, rest)| rest.split_once("```"));
-    let (shown, _) = shown.expect("the output of make bench in the README");
+    let page = pages::page("docs/performance.md");
+    let shown = page
+        .blocks
+        .iter()
+        .find_map(|block| block.text.strip_prefix("$ make bench\n"));
+    let shown = shown.expect("the output of make bench on the page");
     assert_eq!(
         without_numbers(shown),
         without_numbers(&printed),
-        "the README shows another table: replace it by what `make bench` prints"
+        "docs/performance.md shows another table: replace it by what `make bench` prints"
     );
 }
 

@@ -42,6 +42,11 @@ fn make(folder: &Path, change: impl FnOnce(&mut Command)) -> String {
 /// The image as it is made here.
 static PRINTED: LazyLock<String> = LazyLock::new(|| make(&root(), |_| {}));
 
+/// Makes the image, and returns the digest of its manifest.
+pub fn digest_of_the_image() -> &'static str {
+    after(&PRINTED, "\ndigest ")
+}
+
 /// What follows a text in what was printed, to the end of the line.
 #[track_caller]
 fn after<'a>(printed: &'a str, text: &str) -> &'a str {
@@ -52,14 +57,14 @@ fn after<'a>(printed: &'a str, text: &str) -> &'a str {
 }
 
 /// A registry on a free port, stopped when dropped.
-struct Registry {
+pub struct Registry {
     process: Child,
-    port: u16,
+    pub port: u16,
     _storage: TempDir,
 }
 
 impl Registry {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let storage = tempfile::tempdir().expect("a folder");
         let config = json!({
             "version": 0.1,

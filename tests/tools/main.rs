@@ -10,8 +10,11 @@ mod bench;
 mod client;
 #[path = "../command/mod.rs"]
 mod command;
+mod documentation;
 mod image;
 mod manifests;
+#[path = "../pages/mod.rs"]
+mod pages;
 #[path = "../picture/mod.rs"]
 mod picture;
 #[allow(dead_code)]
@@ -98,6 +101,30 @@ fn workflows_are_good() {
     assert!(said.contains("Checking 2 workflow file(s)"), "{said}");
 }
 
+/// Runs a browser, and returns what it prints.
+fn chromium(arguments: &[&str]) -> String {
+    let profile = tempfile::tempdir().expect("a folder");
+    let output = run(
+        Command::new("chromium")
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--allow-file-access-from-files",
+                "--timeout=90000",
+            ])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(arguments),
+        "chromium",
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// What a page of one origin reads of the id in a response of another, behind the filter.
 fn read_by_a_browser(configuration: &str) -> String {
     module::build().expect("a module");
@@ -134,31 +161,8 @@ fn read_by_a_browser(configuration: &str) -> String {
     );
     let site = Upstream::start();
     site.expect("/page", Reply::Bytes([head, page].concat().into_bytes()));
-    let profile = tempfile::tempdir().expect("a folder");
-    let output = run(
-        Command::new("chromium")
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-            ])
-            .args([
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .args([
-                "--virtual-time-budget=10000",
-                "--timeout=20000",
-                "--dump-dom",
-            ])
-            .arg(format!("http://127.0.0.1:{}/page", site.port)),
-        "chromium",
-    );
-    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
+    let page = format!("http://127.0.0.1:{}/page", site.port);
+    let dom = chromium(&["--virtual-time-budget=10000", "--dump-dom", &page]);
     let result = dom
         .split_once("<p id=\"result\">")
         .and_then(|(_, rest)| rest.split_once("</p>"));

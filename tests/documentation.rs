@@ -1,0 +1,887 @@
+//! Every command, configuration, manifest and link of `README.md` and `docs/`, run or checked.
+//!
+//! What a block is follows from its language:
+//!
+//! | language | what is done with it |
+//! |---|---|
+//! | `console` | the commands are run, and print what the block shows |
+//! | `json` | a configuration, which the filter accepts |
+//! | `example` | a request through a real Envoy, with the last configuration above it in its section |
+//! | `yaml` | by what it holds: a part of an Envoy configuration serves, a manifest is checked |
+//! | `sh` | commands for a cluster: their syntax, and what they do to the manifests |
+//! | `mermaid` | `make test-tools` has a browser draw it |
+//! | `haproxy` | not checked: a line for another program |
+//!
+//! `tests/tools/documentation.rs` runs what needs further tools.
+
+#[allow(dead_code)] // Only the paths and images of the bases count here.
+mod bases;
+#[allow(dead_code)]
+#[path = "envoy/client.rs"]
+mod client;
+mod command;
+mod pages;
+mod picture;
+#[allow(dead_code)]
+#[path = "envoy/upstream.rs"]
+mod upstream;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::thread;
+
+use anyhow::{Context, Result, ensure};
+use client::{Connection, all};
+use command::command;
+use pages::{Block, Page};
+use request_id_rules::configuration;
+use serde_json::{Value, json};
+use upstream::{Reply, Upstream};
+use xtask::envoy::{self, Output, Process};
+use xtask::{module, root};
+
+static PAGES: LazyLock<Vec<Page>> = LazyLock::new(pages::all);
+
+/// The module and Envoy, which the first test that needs them builds and installs.
+static READY: LazyLock<()> = LazyLock::new(|| {
+    module::build().expect("a module");
+    envoy::binary().expect("an Envoy");
+});
+
+/// The blocks of a language, of all pages.
+fn blocks(language: &str) -> impl Iterator<Item = &'static Block> {
+    let blocks = PAGES.iter().flat_map(|page| &page.blocks);
+    blocks.filter(move |block| block.language == language)
+}
+
+#[test]
+fn every_block_is_of_a_language_that_a_test_knows() {
+    const KNOWN: [&str; 7] = [
+        "console", "example", "haproxy", "json", "mermaid", "sh", "yaml",
+    ];
+    for block in PAGES.iter().flat_map(|page| &page.blocks) {
+        let language = block.language.as_str();
+        assert!(KNOWN.contains(&language), "{}: {language:?}", block.place);
+    }
+}
+
+// Commands
+
+/// A process of `make run`, which is stopped when this is dropped.
+struct Run(Child);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // make passes SIGTERM on, and everything below it ends.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_ports() -> [u16; 2] {
+    let listeners =
+        [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("an address").port())
+}
+
+/// The commands of a block, each with the output that it shows.
+fn commands(block: &Block) -> Vec<(&str, Vec<&str>)> {
+    let mut commands: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in block.text.lines() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            commands.push((command, Vec::new()));
+        } else {
+            let command = commands.last_mut();
+            let (_, shown) = command.unwrap_or_else(|| panic!("{}: no command first", block.place));
+            shown.push(line);
+        }
+    }
+    commands
+}
+
+/// Compares what a command printed with what a page shows. In that, `...` stands for any lines, or for
+/// the rest of a line.
+fn compare(shown: &[&str], printed: &[String]) -> Result<()> {
+    let mut left = printed.iter();
+    let mut any_lines = false;
+    for line in shown {
+        if *line == "..." {
+            any_lines = true;
+            continue;
+        }
+        let matches = |printed: &String| match line.strip_suffix("...") {
+            Some(start) => printed.starts_with(start),
+            None => without_random(printed) == without_random(line),
+        };
+        let found = if any_lines {
+            left.any(matches)
+        } else {
+            left.next().is_some_and(matches)
+        };
+        ensure!(
+            found,
+            "it does not print {line:?} in its place:\n{}",
+            printed.join("\n")
+        );
+        any_lines = false;
+    }
+    let left: Vec<_> = left.collect();
+    ensure!(any_lines || left.is_empty(), "it prints more: {left:?}");
+    Ok(())
+}
+
+/// Replaces the version 4 UUIDs in a line, which differ from run to run.
+fn without_random(line: &str) -> String {
+    let mut line = line.to_owned();
+    for start in 0..line.len() {
+        if line.get(start..start + 36).is_some_and(is_new_uuid) {
+            line.replace_range(start..start + 36, "00000000-0000-0000-0000-000000000000");
+        }
+    }
+    line
+}
+
+/// Whether a text is a version 4 UUID in lower case.
+fn is_new_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            14 => byte == b'4',
+            19 => b"89ab".contains(&byte),
+            _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+        })
+}
+
+/// Runs `make run` until it says that Envoy is ready.
+fn run(port: u16, admin_port: u16, shown: &[&str]) -> Result<Run> {
+    LazyLock::force(&READY);
+    let ports = [format!("PORT={port}"), format!("ADMIN_PORT={admin_port}")];
+    let mut child = command("make")
+        .arg("run")
+        .args(ports)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("make is missing: install it (Debian: apt-get install make)")?;
+    let mut lines = BufReader::new(child.stdout.take().context("no pipe")?).lines();
+    let run = Run(child);
+    let mut printed: Vec<String> = Vec::new();
+    while !printed.iter().any(|line| line.contains("Ctrl-C")) {
+        printed.push(lines.next().context("it ends before Envoy is ready")??);
+    }
+    thread::spawn(move || lines.for_each(drop));
+    compare(shown, &printed)?;
+    Ok(run)
+}
+
+/// Runs any other command.
+fn run_in_shell(line: &str, shown: &[&str]) -> Result<()> {
+    let output = command("bash").args(["-c", line]).output();
+    let output = output.context("bash is missing: install it")?;
+    ensure!(
+        output.status.success(),
+        "it fails; is its program missing? {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let printed = String::from_utf8(output.stdout)?;
+    let printed: Vec<_> = printed
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    compare(shown, &printed)
+}
+
+#[test]
+fn commands_print_what_the_pages_show() {
+    let [port, admin_port] = free_ports();
+    let with_ports = |text: &str| {
+        text.replace("10000", &port.to_string())
+            .replace("9901", &admin_port.to_string())
+    };
+    let mut running = None;
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for block in blocks("console") {
+        for (line, shown) in commands(block) {
+            let shown: Vec<_> = shown.iter().map(|line| with_ports(line)).collect();
+            let shown: Vec<_> = shown.iter().map(String::as_str).collect();
+            count += 1;
+            let done = match line {
+                "make run" => run(port, admin_port, &shown).map(|run| running = Some(run)),
+                // This is a part of it, and `.ci/run` runs the command itself.
+                "make test" => Ok(()),
+                // It takes minutes and further tools: `tests/tools/bench.rs` runs it.
+                "make bench" => Ok(()),
+                _ => run_in_shell(&with_ports(line), &shown),
+            };
+            if let Err(error) = done {
+                failures.push(format!("{}: `{line}`: {error:#}", block.place));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(count > 10, "{count} commands");
+    drop(running.expect("the README has `make run`"));
+    assert!(
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err(),
+        "Envoy still runs"
+    );
+}
+
+/// The test above leaves `make test` to the gate.
+#[test]
+fn the_gate_runs_the_tests() {
+    let gate = fs::read_to_string(root().join(".ci/run")).expect(".ci/run");
+    for command in ["make lint", "make deny", "make test", "make test-tools"] {
+        assert!(gate.lines().any(|line| line == command), "{command}");
+    }
+}
+
+// Configurations and what they do
+
+#[test]
+fn configurations_are_accepted_and_show_every_key() {
+    let mut shown = BTreeSet::new();
+    for block in blocks("json") {
+        let problems = configuration::read(block.text.as_bytes()).err();
+        assert!(problems.is_none(), "{}: {problems:?}", block.place);
+        shown.extend(keys(&json_of(block)).into_keys());
+    }
+    let known: BTreeSet<_> = defaults().into_keys().collect();
+    assert_eq!(shown, known);
+}
+
+#[test]
+fn the_configuration_with_all_keys_shows_their_defaults() {
+    let all = blocks("json").max_by_key(|block| block.text.len());
+    assert_eq!(keys(&json_of(all.expect("a configuration"))), defaults());
+}
+
+fn json_of(block: &Block) -> Value {
+    serde_json::from_str(&block.text).unwrap_or_else(|error| panic!("{}: {error}", block.place))
+}
+
+/// The keys of a configuration by their paths, with their values.
+fn keys(configuration: &Value) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    for (key, value) in configuration.as_object().expect("an object") {
+        if value.is_object() {
+            let below = keys(value).into_iter();
+            found.extend(below.map(|(path, value)| (format!("{key}.{path}"), value)));
+        } else {
+            found.insert(key.clone(), value.clone());
+        }
+    }
+    found
+}
+
+/// The keys of the schema by their paths, with their defaults.
+fn defaults() -> BTreeMap<String, Value> {
+    fn collect(schema: &Value) -> BTreeMap<String, Value> {
+        let mut found = BTreeMap::new();
+        for (key, value) in schema["properties"].as_object().expect("properties") {
+            if value["type"] == "object" {
+                let below = collect(value).into_iter();
+                found.extend(below.map(|(path, value)| (format!("{key}.{path}"), value)));
+            } else {
+                found.insert(key.clone(), value["default"].clone());
+            }
+        }
+        found
+    }
+    let schema = fs::read_to_string(root().join("envoy/config.schema.json")).expect("the schema");
+    collect(&serde_json::from_str(&schema).expect("JSON"))
+}
+
+/// An example of a request, with the configuration that it runs with.
+struct Example {
+    block: &'static Block,
+    configuration: &'static str,
+    listener: String,
+}
+
+/// Returns all examples. Each runs with the last configuration above it in its section.
+fn examples() -> Vec<Example> {
+    let mut examples: Vec<Example> = Vec::new();
+    for page in PAGES.iter() {
+        let mut configuration: Option<&Block> = None;
+        for block in &page.blocks {
+            match block.language.as_str() {
+                "json" => configuration = Some(block),
+                "example" => {
+                    let above = configuration.filter(|above| above.section == block.section);
+                    examples.push(Example {
+                        block,
+                        configuration: above.map_or("", |above| &above.text),
+                        listener: format!("example-{}", examples.len()),
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+    examples
+}
+
+/// What an example says about a message: a keyword, a header and its value.
+fn lines_of<'a>(block: &'a Block, keyword: &str) -> Vec<(&'a str, &'a str)> {
+    let lines = block.text.lines().filter_map(|line| {
+        let (word, rest) = line.split_once(' ')?;
+        (word == keyword).then_some(rest.trim())
+    });
+    let header = |line: &'a str| {
+        let header = line.split_once(':');
+        let (name, value) = header.unwrap_or_else(|| panic!("{}: {line:?}", block.place));
+        (name, value.trim())
+    };
+    lines.map(header).collect()
+}
+
+/// The only line of an example with this keyword.
+fn word_of<'a>(block: &'a Block, keyword: &str) -> Option<&'a str> {
+    let mut lines = block.text.lines();
+    lines.find_map(|line| Some(line.strip_prefix(keyword)?.trim()))
+}
+
+/// What an example says of: headers of the four messages, the response's status, and the origin in
+/// the access log.
+const KEYWORDS: [&str; 6] = [
+    "answer", "origin", "request", "response", "status", "upstream",
+];
+
+#[test]
+fn examples_behave_as_shown() {
+    LazyLock::force(&READY);
+    let examples = examples();
+    assert!(examples.len() > 30, "{} examples", examples.len());
+    let upstream = Upstream::start();
+    let mut config = envoy::shipped(0, 0).expect("a configuration");
+    send_to(&mut config, upstream.port);
+    let template = config["static_resources"]["listeners"][0].clone();
+    let listeners = config["static_resources"]["listeners"].as_array_mut();
+    let listeners = listeners.expect("listeners");
+    for example in &examples {
+        let mut listener = template.clone();
+        listener["name"] = example.listener.clone().into();
+        let plugin = listener.pointer_mut(PLUGIN).expect("the filter");
+        plugin["configuration"]["value"] = example.configuration.into();
+        listeners.push(listener);
+    }
+    let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
+
+    let failures: Vec<_> = examples
+        .iter()
+        .filter_map(|example| {
+            let error = check(example, &envoy, &upstream).err()?;
+            Some(format!("{}: {error:#}", example.block.place))
+        })
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Sends the request of an example and compares what becomes of it.
+fn check(example: &Example, envoy: &Process, upstream: &Upstream) -> Result<()> {
+    let Example {
+        block, listener, ..
+    } = example;
+    for line in block.text.lines() {
+        let keyword = line.split(' ').next().unwrap_or_default();
+        ensure!(KEYWORDS.contains(&keyword), "{line:?} is not of an example");
+    }
+    let path = format!("/{listener}");
+    let answer: Vec<_> = lines_of(block, "answer")
+        .into_iter()
+        .map(|(name, value)| (name, value.as_bytes().to_vec()))
+        .collect();
+    upstream.expect(&path, Reply::ok(&answer));
+    let mut request = format!("GET {path} HTTP/1.1\r\nhost: example\r\n");
+    for (name, value) in lines_of(block, "request") {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    let mark = envoy.mark();
+    let mut connection = Connection::open(envoy.port(listener)?);
+    connection.send(request.as_bytes());
+    let response = connection.receive();
+
+    let status = word_of(block, "status").unwrap_or("200");
+    ensure!(response.status.to_string() == status, "{response:?}");
+    let mut new_ids = BTreeSet::new();
+    check_headers(block, "response", &response.headers, &mut new_ids)?;
+    match &upstream.seen(&path)[..] {
+        [seen] => check_headers(block, "upstream", &seen.headers, &mut new_ids)?,
+        seen => ensure!(
+            seen.is_empty() && status != "200" && lines_of(block, "upstream").is_empty(),
+            "the upstream received {seen:?}"
+        ),
+    }
+    ensure!(new_ids.len() < 2, "several new ids: {new_ids:?}");
+    if let Some(origin) = word_of(block, "origin") {
+        let is_of_it = |line: &str| line.contains(&format!("\"path\":\"{path}\""));
+        let lines = envoy.lines_until(mark, is_of_it)?;
+        let line = lines.last().context("no line in the access log")?;
+        ensure!(line.contains(&format!("\"origin\":\"{origin}\"")), "{line}");
+    }
+    Ok(())
+}
+
+/// Compares the headers of a message that an example names, and collects the new ids in them.
+fn check_headers(
+    block: &Block,
+    keyword: &str,
+    headers: &client::Headers,
+    new_ids: &mut BTreeSet<String>,
+) -> Result<()> {
+    let shown = lines_of(block, keyword);
+    let names: BTreeSet<_> = shown.iter().map(|(name, _)| *name).collect();
+    for name in names {
+        let of_it = shown.iter().filter(|(known, _)| *known == name);
+        let expected: Vec<_> = of_it
+            .map(|(_, value)| *value)
+            .filter(|value| *value != "(none)")
+            .collect();
+        let found: Vec<_> = all(headers, name)
+            .into_iter()
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .collect();
+        let is_it = |(expected, found): (&&str, &String)| match *expected {
+            "<new UUID>" => is_new_uuid(found),
+            "<32 hex digits>" => {
+                found.len() == 32 && found.bytes().all(|byte| byte.is_ascii_hexdigit())
+            }
+            value => value == found,
+        };
+        ensure!(
+            expected.len() == found.len() && expected.iter().zip(&found).all(is_it),
+            "the {keyword} has {name}: {found:?}, the page says {expected:?}"
+        );
+        let pairs = expected.into_iter().zip(found);
+        let new = pairs
+            .filter(|(expected, _)| expected.starts_with("<new") || expected.starts_with("<32"));
+        new_ids.extend(new.map(|(_, found)| found));
+    }
+    Ok(())
+}
+
+const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
+const PLUGIN: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
+
+/// Has the shipped configuration send its requests to a server on this port.
+fn send_to(config: &mut Value, port: u16) {
+    config["static_resources"]["clusters"][0]["load_assignment"]["endpoints"] = json!([{
+        "lb_endpoints": [{"endpoint": {"address": {"socket_address": {
+            "address": "127.0.0.1", "port_value": port
+        }}}}]
+    }]);
+}
+
+// YAML
+
+/// The documents of the YAML blocks with their blocks.
+fn documents() -> Vec<(&'static Block, Value)> {
+    let documents = blocks("yaml").map(|block| {
+        let document = serde_saphyr::from_str(&block.text);
+        let document = document.unwrap_or_else(|error| panic!("{}: {error}", block.place));
+        (block, document)
+    });
+    documents.collect()
+}
+
+/// What a YAML block is.
+enum Kind {
+    /// Settings of the HTTP connection manager.
+    Manager,
+    /// A Kubernetes resource, or a kustomization.
+    Resource(String),
+    /// Istio's mesh configuration.
+    Mesh,
+    /// A configuration of Prometheus, which `make test-tools` has promtool check.
+    Prometheus,
+}
+
+fn kind(block: &Block, document: &Value) -> Kind {
+    const OF_A_MANAGER: [&str; 3] = ["access_log", "http_filters", "request_id_extension"];
+    if let Some(kind) = document["kind"].as_str() {
+        Kind::Resource(kind.into())
+    } else if document.get("meshConfig").is_some() {
+        Kind::Mesh
+    } else if document.get("scrape_configs").is_some() {
+        Kind::Prometheus
+    } else if OF_A_MANAGER.iter().any(|key| document.get(key).is_some()) {
+        Kind::Manager
+    } else {
+        panic!("{}: no test knows what this is", block.place)
+    }
+}
+
+/// Starts the shipped configuration after a change of its connection manager, and checks that a
+/// request gets an id. Returns the line of the access log.
+fn serve(block: &Block, change: impl FnOnce(&mut Value)) -> String {
+    LazyLock::force(&READY);
+    let upstream = Upstream::start();
+    let mut config = envoy::shipped(0, 0).expect("a configuration");
+    send_to(&mut config, upstream.port);
+    let manager = config["static_resources"]["listeners"][0].pointer_mut(MANAGER);
+    change(manager.expect("a connection manager"));
+    // The pages on tracing name a collector. Nothing is there, and nothing waits for it.
+    let mut collector = config["static_resources"]["clusters"][0].clone();
+    collector["name"] = "collector".into();
+    collector["load_assignment"]["cluster_name"] = "collector".into();
+    let clusters = config["static_resources"]["clusters"].as_array_mut();
+    clusters.expect("clusters").push(collector);
+    let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"])
+        .unwrap_or_else(|error| panic!("{}: {error:#}", block.place));
+    let mark = envoy.mark();
+    let mut connection = Connection::open(envoy.port("main").expect("a port"));
+    connection.send(b"GET /shown HTTP/1.1\r\nhost: example\r\n\r\n");
+    let id = connection.receive().id();
+    assert!(is_new_uuid(&id), "{}: {id}", block.place);
+    let seen = upstream.seen("/shown");
+    assert_eq!(all(&seen[0].headers, "x-request-id"), [id.as_bytes()]);
+    let lines = envoy.lines_until(mark, |line| line.contains(&id));
+    lines
+        .unwrap_or_else(|error| panic!("{}: {error:#}", block.place))
+        .pop()
+        .expect("a line")
+}
+
+#[test]
+fn parts_of_an_envoy_configuration_serve() {
+    let mut count = 0;
+    for (block, document) in documents() {
+        if let Kind::Manager = kind(block, &document) {
+            count += 1;
+            serve(block, |manager| {
+                for (key, value) in document.as_object().expect("a mapping") {
+                    manager[key] = value.clone();
+                }
+            });
+        }
+    }
+    assert!(count > 3, "{count} parts");
+}
+
+/// The other tests run `envoy/envoy.yaml`.
+#[test]
+fn the_page_on_envoy_shows_the_shipped_configuration() {
+    let shipped = envoy::read_config(&root().join("envoy/envoy.yaml")).expect("YAML");
+    let manager = &shipped["static_resources"]["listeners"][0].pointer(MANAGER);
+    let manager = manager.expect("a connection manager");
+    let of_the_page = documents()
+        .into_iter()
+        .filter(|(block, document)| {
+            block.place.starts_with("docs/deploy/envoy.md:")
+                && matches!(kind(block, document), Kind::Manager)
+        })
+        .map(|(_, document)| document);
+    let shown: Vec<_> = of_the_page.collect();
+    assert!(!shown.is_empty());
+    for document in shown {
+        for (key, value) in document.as_object().expect("a mapping") {
+            assert_eq!(&manager[key], value, "{key} differs from envoy/envoy.yaml");
+        }
+    }
+}
+
+/// The JSON formats of access logs for Istio and Envoy Gateway, which Envoy's own format becomes.
+#[test]
+fn access_logs_of_other_products_show_the_origin() {
+    let mut count = 0;
+    for (block, document) in documents() {
+        let format = match document["meshConfig"]["accessLogFormat"].as_str() {
+            Some(format) => serde_json::from_str(format).expect("JSON"),
+            None => {
+                let settings = &document["spec"]["telemetry"]["accessLog"]["settings"];
+                match &settings[0]["format"]["json"] {
+                    Value::Null => continue,
+                    format => format.clone(),
+                }
+            }
+        };
+        count += 1;
+        let line = serve(block, |manager| {
+            manager["access_log"][0]["typed_config"]["log_format"]["json_format"] = format;
+        });
+        let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+        assert_eq!(line["origin"], "generated", "{line}");
+        assert_eq!(line["request_id"], line["response_request_id"], "{line}");
+    }
+    assert_eq!(count, 2);
+}
+
+/// What `make check-config` says of the resources that hold a configuration.
+#[test]
+fn resources_have_configurations_that_the_filter_accepts() {
+    let mut count = 0;
+    for (block, document) in documents() {
+        let Kind::Resource(kind) = kind(block, &document) else {
+            continue;
+        };
+        let image = match kind.as_str() {
+            "WasmPlugin" => &document["spec"]["url"],
+            "TrafficExtension" => &document["spec"]["wasm"]["url"],
+            "EnvoyExtensionPolicy" => match &document["spec"]["wasm"][0]["code"]["image"] {
+                Value::Null => &document["spec"]["wasm"][0]["code"]["http"]["url"],
+                image => &image["url"],
+            },
+            _ => continue,
+        };
+        assert!(
+            image
+                .as_str()
+                .is_some_and(|url| url.contains("example.com/")),
+            "{}: {image}",
+            block.place
+        );
+        let configuration = match kind.as_str() {
+            "WasmPlugin" => &document["spec"]["pluginConfig"],
+            "TrafficExtension" => &document["spec"]["wasm"]["pluginConfig"],
+            _ => &document["spec"]["wasm"][0]["config"],
+        };
+        let problems = configuration::read(configuration.to_string().as_bytes()).err();
+        assert!(problems.is_none(), "{}: {problems:?}", block.place);
+        count += 1;
+    }
+    assert!(count > 2, "{count} resources");
+}
+
+// Commands for a cluster
+
+/// Returns the lines of a block, with those that end in a backslash joined.
+fn joined_lines(block: &Block) -> Vec<String> {
+    let joined = block.text.replace("\\\n", " ");
+    joined.lines().map(str::to_owned).collect()
+}
+
+/// `make test-kubernetes` runs these commands. Here: their syntax, the bases that they name, and
+/// what they do to the manifests, in a copy.
+#[test]
+fn commands_for_a_cluster_deploy_the_bases_with_the_users_image() {
+    let mut applied = BTreeSet::new();
+    for block in blocks("sh") {
+        let copy = tempfile::tempdir().expect("a folder");
+        let copied = Command::new("cp")
+            .arg("-R")
+            .arg(root().join("envoy"))
+            .arg(copy.path())
+            .status();
+        assert!(copied.expect("cp").success());
+        let shell = |arguments: &[&str]| {
+            let output = Command::new("bash")
+                .args(arguments)
+                .current_dir(copy.path())
+                .output()
+                .expect("bash is missing: install it");
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(
+                output.status.success() && errors.is_empty(),
+                "{}: {errors}",
+                block.place
+            );
+            String::from_utf8(output.stdout).expect("text")
+        };
+        shell(&["-n", "-c", &block.text]);
+        let lines = joined_lines(block);
+        let (on_manifests, others): (Vec<_>, Vec<_>) = lines
+            .iter()
+            .partition(|line| line.starts_with("perl ") || line.starts_with("export IMAGE=reg"));
+        let script: Vec<_> = on_manifests.iter().map(|line| line.as_str()).collect();
+        let image = shell(&["-ec", &format!("{}\necho \"$IMAGE\"", script.join("\n"))]);
+        let image = image.trim();
+        for line in others {
+            if let Some((_, path)) = line.split_once(" -k ") {
+                let base = bases::read_in(copy.path(), path.trim());
+                if line.starts_with("kubectl apply ") {
+                    assert_eq!(base.images(), [image], "{}", block.place);
+                    applied.insert(base.path);
+                }
+            }
+            if let Some((_, patch)) = line.split_once(" -p ") {
+                check_patch(block, patch.trim_matches('\''));
+            }
+        }
+    }
+    let expected = ["envoy/gateway", "envoy/higress", "envoy/istio/gateway"];
+    assert_eq!(applied, expected.map(str::to_owned).into());
+}
+
+/// Checks a merge patch: a configuration in it is accepted, and a reference leads to a resource.
+fn check_patch(block: &Block, patch: &str) {
+    let patch: Value =
+        serde_json::from_str(patch).unwrap_or_else(|error| panic!("{}: {error}", block.place));
+    if let Some(configuration) = patch.pointer("/spec/pluginConfig") {
+        let problems = configuration::read(configuration.to_string().as_bytes()).err();
+        assert!(problems.is_none(), "{}: {problems:?}", block.place);
+    }
+    let named = &patch["spec"]["infrastructure"]["parametersRef"];
+    if named.is_object() {
+        let proxy = bases::read("envoy/gateway").resource("EnvoyProxy").clone();
+        assert_eq!(named["name"], proxy["metadata"]["name"]);
+        assert_eq!(named["kind"], proxy["kind"]);
+        let (group, _) = proxy["apiVersion"]
+            .as_str()
+            .and_then(|version| version.split_once('/'))
+            .expect("a group");
+        assert_eq!(named["group"], group);
+    }
+}
+
+// Links
+
+/// Links to other pages and files lead somewhere, and a title of a link to a source is a text in it:
+/// the name of a test, for example. Links to other sites are not followed.
+#[test]
+fn links_lead_somewhere() {
+    let mut sources = 0;
+    for page in PAGES.iter() {
+        let folder = root().join(&page.path);
+        let folder = folder.parent().expect("a folder");
+        for link in &page.links {
+            let target = link.target.as_str();
+            if target.starts_with("https://") {
+                continue;
+            }
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = match path {
+                "" => root().join(&page.path),
+                path => folder.join(path),
+            };
+            let file = fs::canonicalize(&file)
+                .unwrap_or_else(|error| panic!("{}: {target}: {error}", page.path));
+            if !anchor.is_empty() {
+                let known = anchors_of(&file);
+                assert!(
+                    known.iter().any(|known| known == anchor),
+                    "{}: {target}: no such heading among {known:?}",
+                    page.path
+                );
+            }
+            if !link.title.is_empty() {
+                let text = fs::read_to_string(&file).expect("text");
+                assert!(
+                    text.contains(&link.title) || below(&file).contains(&link.title),
+                    "{}: {target} has no {:?}",
+                    page.path,
+                    link.title
+                );
+                sources += 1;
+            }
+        }
+    }
+    assert!(sources > 10, "{sources} links to sources");
+}
+
+/// The anchors of the page at an absolute path.
+fn anchors_of(file: &Path) -> &'static [String] {
+    let page = PAGES
+        .iter()
+        .find(|page| fs::canonicalize(root().join(&page.path)).is_ok_and(|path| path == file));
+    let page = page.unwrap_or_else(|| panic!("{} is no page", file.display()));
+    &page.anchors
+}
+
+/// The sources of the modules below a `mod.rs`.
+fn below(file: &Path) -> String {
+    let is_root = file.file_name().is_some_and(|name| name == "mod.rs");
+    let folder = file.parent().filter(|_| is_root);
+    let entries = folder.and_then(|folder| fs::read_dir(folder).ok());
+    let paths = entries.into_iter().flatten().flatten();
+    paths
+        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
+        .collect()
+}
+
+#[test]
+fn the_index_names_every_page_and_the_pages_every_base() {
+    let index = pages::page("docs/README.md");
+    for page in PAGES.iter() {
+        if let Some(path) = page.path.strip_prefix("docs/")
+            && path != "README.md"
+        {
+            assert!(
+                index.links.iter().any(|link| link.target == path),
+                "docs/README.md does not name {path}"
+            );
+        }
+    }
+    let linked: Vec<_> = PAGES.iter().flat_map(|page| &page.links).collect();
+    for base in bases::all() {
+        let is_to_it = |target: &str| target.split('#').next() == Some(&base.path);
+        let is_linked = linked.iter().any(|link| {
+            let target = link.target.trim_start_matches("../");
+            is_to_it(target) || target.starts_with(&format!("{}/", base.path))
+        });
+        assert!(is_linked, "no page links to {}", base.path);
+    }
+}
+
+// Figures
+
+/// `make test-matrix` runs the tests with these.
+#[test]
+fn the_readme_names_the_versions_of_envoy_that_are_tested() {
+    let env = fs::read_to_string(root().join("envoy/versions.env")).expect("versions.env");
+    let matrix = env
+        .lines()
+        .find_map(|line| line.strip_prefix("ENVOY_MATRIX=\"")?.strip_suffix('"'))
+        .expect("a matrix");
+    let tested: BTreeSet<_> = matrix.split(' ').collect();
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let is_version = |word: &&str| {
+        let numbers: Vec<_> = word.split('.').map(str::parse::<u8>).collect();
+        matches!(numbers[..], [Ok(1), Ok(10..), Ok(_)])
+    };
+    let named: BTreeSet<_> = readme
+        .split(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .filter(is_version)
+        .collect();
+    assert_eq!(named, tested);
+}
+
+/// Both are of the same run: what the chart has at its bars is in the table of instructions.
+#[test]
+fn the_chart_of_the_costs_shows_the_table() {
+    let page = pages::page("docs/performance.md");
+    let table = page.blocks.iter().find_map(|block| {
+        let (_, table) = block.text.split_once("\nInstructions of Envoy")?;
+        Some(table)
+    });
+    let table = table.expect("a table of instructions");
+    // The name, the cost and its quartiles, what is on top and its quartiles.
+    let on_top = |line: &str| {
+        let cells: Vec<_> = line
+            .strip_prefix("  ")?
+            .split("  ")
+            .map(str::trim)
+            .filter(|cell| !cell.is_empty())
+            .collect();
+        match cells[..] {
+            [name, _, _, on_top, _] => Some([name.to_owned(), on_top.to_owned()]),
+            _ => None,
+        }
+    };
+    let sections = table
+        .split("\n\n")
+        .filter(|section| section.contains("no filter"));
+    let expected: Vec<_> = sections
+        .take(2)
+        .flat_map(|section| section.lines().filter_map(on_top))
+        .collect();
+    assert!(expected.len() > 10, "{table}");
+
+    let chart = fs::read_to_string(root().join("docs/images/cost.svg")).expect("the chart");
+    let texts = picture::texts(&chart);
+    for text in expected.iter().flatten() {
+        assert!(texts.contains(text), "{text} is not in {texts:?}");
+    }
+    let numbers: Vec<_> = texts
+        .iter()
+        .filter(|text| text.parse::<f64>().is_ok())
+        .collect();
+    let expected: Vec<_> = expected.iter().map(|[_, number]| number).collect();
+    assert_eq!(numbers, expected);
+}

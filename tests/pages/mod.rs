@@ -1,0 +1,138 @@
+//! The pages of the documentation, taken apart: `README.md`, `docs/` and the other pages of the root.
+
+#![allow(dead_code)] // No test program needs all of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
+use xtask::root;
+
+/// A page and what a test can run or check in it.
+#[derive(Debug)]
+pub struct Page {
+    /// The path relative to the project's root.
+    pub path: String,
+    pub blocks: Vec<Block>,
+    pub links: Vec<Link>,
+    /// The anchors of the headings, as GitHub makes them.
+    pub anchors: Vec<String>,
+}
+
+/// A fenced block.
+#[derive(Debug)]
+pub struct Block {
+    pub language: String,
+    pub text: String,
+    /// The heading above it.
+    pub section: String,
+    /// Where it is, for messages.
+    pub place: String,
+}
+
+/// A link or a picture.
+#[derive(Debug)]
+pub struct Link {
+    pub target: String,
+    pub title: String,
+}
+
+/// Returns all pages, the README first.
+pub fn all() -> Vec<Page> {
+    let mut paths = vec![root().join("README.md")];
+    collect(&root().join("docs"), &mut paths);
+    for page in ["CHANGELOG.md", "SECURITY.md"] {
+        paths.push(root().join(page));
+    }
+    paths.iter().map(|path| read(path)).collect()
+}
+
+/// Returns the page at a path relative to the project's root.
+pub fn page(path: &str) -> Page {
+    read(&root().join(path))
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let mut entries: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+}
+
+fn read(path: &Path) -> Page {
+    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let relative = path.strip_prefix(root()).expect("a path below the root");
+    let mut page = Page {
+        path: relative.to_str().expect("a path in UTF-8").into(),
+        blocks: Vec::new(),
+        links: Vec::new(),
+        anchors: Vec::new(),
+    };
+    let mut section = String::new();
+    let mut heading: Option<String> = None;
+    let mut block: Option<Block> = None;
+    for (event, range) in Parser::new_ext(&text, Options::ENABLE_TABLES).into_offset_iter() {
+        match event {
+            Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
+            Event::End(TagEnd::Heading(_)) => {
+                section = heading.take().unwrap_or_default();
+                page.anchors.push(anchor(&section));
+            }
+            Event::Start(Tag::CodeBlock(kind)) => {
+                let line = text[..range.start].lines().count() + 1;
+                let language = match kind {
+                    CodeBlockKind::Fenced(language) => language.into_string(),
+                    CodeBlockKind::Indented => String::new(),
+                };
+                block = Some(Block {
+                    language,
+                    text: String::new(),
+                    section: section.clone(),
+                    place: format!("{}:{line}", page.path),
+                });
+            }
+            Event::End(TagEnd::CodeBlock) => page.blocks.extend(block.take()),
+            Event::Start(
+                Tag::Link {
+                    dest_url, title, ..
+                }
+                | Tag::Image {
+                    dest_url, title, ..
+                },
+            ) => page.links.push(Link {
+                target: dest_url.into_string(),
+                title: title.into_string(),
+            }),
+            Event::Text(words) | Event::Code(words) => {
+                if let Some(block) = &mut block {
+                    block.text.push_str(&words);
+                } else if let Some(heading) = &mut heading {
+                    heading.push_str(&words);
+                }
+            }
+            _ => {}
+        }
+    }
+    page
+}
+
+/// Returns the anchor that GitHub gives a heading.
+fn anchor(heading: &str) -> String {
+    heading
+        .to_lowercase()
+        .chars()
+        .filter_map(|character| match character {
+            ' ' => Some('-'),
+            '-' | '_' => Some(character),
+            _ => character.is_alphanumeric().then_some(character),
+        })
+        .collect()
+}

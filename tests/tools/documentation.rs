@@ -1,0 +1,342 @@
+//! What the pages of the documentation hold that needs further tools: diagrams, configurations of
+//! Prometheus, a kustomization, and commands that push the image.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use xtask::envoy::{self, Process};
+use xtask::{module, root, target};
+
+use crate::client::Connection;
+use crate::image::{Registry, digest_of_the_image};
+use crate::pages::{self, Block};
+use crate::{bases, chromium, run};
+
+/// The blocks of a language, of all pages.
+fn blocks(language: &str) -> Vec<Block> {
+    let blocks = pages::all().into_iter().flat_map(|page| page.blocks);
+    blocks.filter(|block| block.language == language).collect()
+}
+
+// Diagrams
+
+/// Has npm install what a package.json beside this file names, and returns where.
+pub fn npm_install(name: &str) -> PathBuf {
+    let folder = target().join(name);
+    fs::create_dir_all(&folder).expect("a folder");
+    for file in ["package.json", "package-lock.json"] {
+        let from = root().join("tests/tools").join(name).join(file);
+        fs::copy(from, folder.join(file)).expect(file);
+    }
+    let arguments = [
+        "ci",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--prefix",
+    ];
+    run(
+        Command::new("npm").args(arguments).arg(&folder),
+        "nodejs npm",
+    );
+    folder
+}
+
+/// Has Mermaid draw diagrams in a browser, and returns what it says about each: nothing, or an error.
+fn draw(diagrams: &[&str]) -> Vec<String> {
+    let mermaid = npm_install("mermaid").join("node_modules/mermaid/dist/mermaid.min.js");
+    let page = format!(
+        "<!doctype html><meta charset=utf-8><title>diagrams</title><pre id=result>none</pre>
+         <script src='file://{}'></script>
+         <script>
+         (async () => {{
+           mermaid.initialize({{ startOnLoad: false }});
+           const said = [];
+           for (const [number, text] of Object.entries({})) {{
+             try {{
+               const {{ svg }} = await mermaid.render('diagram-' + number, text);
+               said.push(svg.includes('</svg>') ? '' : 'no picture');
+             }} catch (error) {{
+               said.push('error: ' + error.message);
+             }}
+           }}
+           document.getElementById('result').textContent = JSON.stringify(said);
+         }})();
+         </script>",
+        mermaid.display(),
+        json!(diagrams)
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("page.html");
+    fs::write(&file, page).expect("a page");
+    let address = format!("file://{}", file.display());
+    let dom = chromium(&["--virtual-time-budget=60000", "--dump-dom", &address]);
+    let result = dom
+        .split_once("<pre id=\"result\">")
+        .and_then(|(_, rest)| rest.split_once("</pre>"));
+    let (result, _) = result.unwrap_or_else(|| panic!("no result in the page: {dom}"));
+    let result = result
+        .replace("&gt;", ">")
+        .replace("&lt;", "<")
+        .replace("&amp;", "&");
+    serde_json::from_str(&result).unwrap_or_else(|error| panic!("{error}: {result}"))
+}
+
+#[test]
+fn a_browser_draws_every_diagram() {
+    let blocks = blocks("mermaid");
+    assert!(blocks.len() > 3, "{} diagrams", blocks.len());
+    let mut diagrams: Vec<_> = blocks.iter().map(|block| block.text.as_str()).collect();
+    diagrams.push("flowchart LR\n  a[open --> b");
+    let mut said = draw(&diagrams);
+    let of_the_broken_one = said.pop().expect("a result");
+    assert!(
+        of_the_broken_one.starts_with("error: "),
+        "{of_the_broken_one}"
+    );
+    assert_eq!(said.len(), blocks.len());
+    for (block, said) in blocks.iter().zip(said) {
+        assert_eq!(said, "", "{}", block.place);
+    }
+}
+
+// Prometheus
+
+/// The configurations of Prometheus, with the paths of rules from the root.
+fn prometheus_configurations() -> Vec<Block> {
+    let mut found = blocks("yaml");
+    found.retain(|block| block.text.contains("scrape_configs:"));
+    let rules = root().join("envoy/prometheus-rules.yaml");
+    for block in &mut found {
+        let text = block
+            .text
+            .replace("envoy/prometheus-rules.yaml", &rules.to_string_lossy());
+        block.text = text;
+    }
+    found
+}
+
+#[test]
+fn prometheus_accepts_its_configurations() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("prometheus.yaml");
+    let configurations = prometheus_configurations();
+    assert!(!configurations.is_empty());
+    for block in configurations {
+        fs::write(&file, block.text).expect("a file");
+        let arguments = ["check", "config", "--lint-fatal"];
+        run(
+            Command::new("promtool").args(arguments).arg(&file),
+            "prometheus",
+        );
+    }
+}
+
+/// A running program, stopped when this is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Starts Prometheus with a configuration, and returns it with its address.
+fn start_prometheus(folder: &Path, configuration: &str) -> (Running, String) {
+    let file = folder.join("prometheus.yaml");
+    fs::write(&file, configuration).expect("a file");
+    let address = format!("127.0.0.1:{}", free_port());
+    let child = Command::new("prometheus")
+        .arg(format!("--config.file={}", file.display()))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            folder.join("data").display()
+        ))
+        .arg(format!("--web.listen-address={address}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("prometheus is missing: apt-get install prometheus");
+    (Running(child), address)
+}
+
+/// The number that Prometheus answers to a query, once it has one.
+fn query(address: &str, query: &str) -> Option<f64> {
+    let url = format!("http://{address}/api/v1/query");
+    let answer = ureq::get(url).query("query", query).call().ok()?;
+    let answer: Value = serde_json::from_str(&answer.into_body().read_to_string().ok()?).ok()?;
+    let number = answer.pointer("/data/result/0/value/1")?.as_str()?;
+    number.parse().ok()
+}
+
+/// The picture in docs/images is made by this: `make pictures`. Otherwise it goes to target/pictures.
+#[test]
+fn prometheus_shows_the_counters() {
+    module::build().expect("a module");
+    let admin = free_port();
+    let config = envoy::shipped(0, admin).expect("a configuration");
+    let envoy =
+        Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
+    let block = prometheus_configurations().remove(0);
+    assert!(block.text.contains("localhost:9901"), "{}", block.place);
+    let folder = tempfile::tempdir().expect("a folder");
+    let configuration = block
+        .text
+        .replace("localhost:9901", &format!("127.0.0.1:{admin}"));
+    let (_prometheus, address) = start_prometheus(folder.path(), &configuration);
+
+    // Traffic of every kind, until there is enough of it for a graph.
+    let port = envoy.port("main").expect("a port");
+    let mut connection = Connection::open(port);
+    let kinds = [
+        ("x-request-id: my-id-1", 5),
+        ("x-amz-request-id: 4B4NGF0EAWN0GE63", 3),
+        ("accept: */*", 2),
+        ("x-request-id: my id", 1),
+    ];
+    let started = Instant::now();
+    while query(
+        &address,
+        r#"count_over_time(request_id_filter{outcome="kept"}[5m])"#,
+    )
+    .is_none_or(|samples| samples < 35.0)
+    {
+        assert!(
+            started.elapsed() < Duration::from_secs(120),
+            "too few samples"
+        );
+        for (line, requests) in kinds {
+            for _ in 0..requests {
+                let request = format!("GET / HTTP/1.1\r\nhost: demo\r\n{line}\r\n\r\n");
+                connection.send(request.as_bytes());
+                assert_eq!(connection.receive().status, 200);
+            }
+        }
+        thread::sleep(Duration::from_millis(100)); // the pace of the traffic
+    }
+    for (outcome, smallest) in [
+        ("kept", 5.0),
+        ("adopted", 3.0),
+        ("generated", 2.0),
+        ("replaced", 1.0),
+    ] {
+        let counted = query(
+            &address,
+            &format!("request_id_filter{{outcome=\"{outcome}\"}}"),
+        );
+        assert!(counted >= Some(smallest), "{outcome}: {counted:?}");
+    }
+
+    let outcomes =
+        r#"rate(request_id_filter{outcome=~"kept|adopted|generated|replaced|rejected"}[10s])"#;
+    let page = format!(
+        "http://{address}/classic/graph?g0.expr={}&g0.tab=0&g0.range_input=30s",
+        percent_encoded(outcomes)
+    );
+    let dom = chromium(&["--virtual-time-budget=10000", "--dump-dom", &page]);
+    for outcome in ["kept", "adopted", "generated", "replaced"] {
+        assert!(
+            dom.contains(&format!("outcome=\"{outcome}\"")),
+            "{outcome}: {dom}"
+        );
+    }
+    let pictures =
+        std::env::var("PICTURES").map_or(target().join("pictures"), |folder| root().join(folder));
+    fs::create_dir_all(&pictures).expect("a folder");
+    let picture = pictures.join("prometheus.png");
+    let _ = fs::remove_file(&picture);
+    chromium(&[
+        "--virtual-time-budget=10000",
+        "--window-size=1200,860",
+        "--hide-scrollbars",
+        &format!("--screenshot={}", picture.display()),
+        &page,
+    ]);
+    let picture = fs::read(&picture).expect("a picture");
+    assert!(picture.starts_with(b"\x89PNG") && picture.len() > 20_000);
+}
+
+fn percent_encoded(text: &str) -> String {
+    let encoded = text.bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    });
+    encoded.collect()
+}
+
+// Manifests and the image
+
+/// A user's kustomization that takes a base from a copy of this repository beside it.
+#[test]
+fn kubectl_makes_of_a_users_kustomization_what_its_page_says() {
+    let mut count = 0;
+    for block in blocks("yaml") {
+        if !block.text.contains("kind: Kustomization") {
+            continue;
+        }
+        count += 1;
+        let folder = tempfile::tempdir().expect("a folder");
+        let repository = folder.path().join("request-id-filter");
+        let mine = folder.path().join("mine");
+        fs::create_dir_all(&repository).expect("a folder");
+        fs::create_dir_all(&mine).expect("a folder");
+        let copied = Command::new("cp")
+            .arg("-R")
+            .arg(root().join("envoy"))
+            .arg(&repository)
+            .status();
+        assert!(copied.expect("cp").success());
+        fs::write(mine.join("kustomization.yaml"), &block.text).expect("a file");
+        let output = run(
+            Command::new("kubectl").arg("kustomize").arg(&mine),
+            "kubernetes-client",
+        );
+        let printed = String::from_utf8(output.stdout).expect("text");
+        let resources: Vec<Value> = serde_saphyr::from_multiple(&printed).expect("YAML");
+        assert!(resources.len() > 1, "{printed}");
+        let written: Value = serde_saphyr::from_str(&block.text).expect("YAML");
+        for resource in &resources {
+            assert_eq!(resource["metadata"]["namespace"], written["namespace"]);
+        }
+        assert!(!printed.contains(bases::IMAGE), "{}", block.place);
+        assert!(printed.matches("my-gateway").count() == 2, "{printed}");
+    }
+    assert!(count > 0);
+}
+
+/// The commands of the page on the image, to a registry without TLS.
+#[test]
+fn the_commands_of_the_page_push_the_image() {
+    let digest = digest_of_the_image();
+    let registry = Registry::start();
+    let page = pages::page("docs/deploy/oci-image.md");
+    let script: String = page
+        .blocks
+        .iter()
+        .filter(|block| block.language == "sh")
+        .map(|block| block.text.as_str())
+        .collect();
+    let script = script
+        .replace(
+            "registry.example.com",
+            &format!("127.0.0.1:{}", registry.port),
+        )
+        .replace("skopeo copy", "skopeo copy --dest-tls-verify=false")
+        .replace("skopeo inspect", "skopeo inspect --tls-verify=false");
+    let output = run(Command::new("bash").args(["-euc", &script]), "skopeo");
+    let printed = String::from_utf8(output.stdout).expect("text");
+    let lines: Vec<_> = printed.lines().rev().take(2).collect();
+    assert!(lines[0].ends_with(&format!("@{digest}")), "{printed}");
+    assert_eq!(lines[1], digest, "{printed}");
+}
