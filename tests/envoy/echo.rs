@@ -10,8 +10,8 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, client, server};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
-use crate::client::TIMEOUT;
 use crate::protocols::runtime;
+use test_support::client::TIMEOUT;
 use test_support::message::Line;
 
 /// A request and the header lines of the upstream's response to it.

@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::Value;
 use xtask::envoy::{Output, Process};
 
-use crate::client::{Connection, all};
 use crate::counters::counters;
-use crate::stage::{
-    self, FILTER, MANAGER, PLUGIN, Setup, Stage, Test, at, eventually, get, is_new, listener_name,
-    listeners, string_value,
+use crate::testbed::{
+    self, FILTER, MANAGER, PLUGIN, Setup, Test, Testbed, at, eventually, get, is_new,
+    listener_name, listeners, string_value,
 };
-use crate::upstream::Upstream;
 use test_support::cases::Line;
+use test_support::client::{Connection, all};
+use test_support::upstream::Upstream;
 
 pub const TESTS: &[Test] = &[
     ("hops: one id all the way, kept at the second", |_| {
@@ -35,7 +35,7 @@ fn start(
     sampling: Option<u32>,
     collector: u16,
 ) -> (Process, u16) {
-    let mut config = stage::config(upstream, &[configuration]).expect("a configuration");
+    let mut config = testbed::config(upstream, &[configuration]).expect("a configuration");
     let setup = Setup {
         sampling,
         ..Setup::default()
@@ -157,7 +157,7 @@ fn one_id(sampling: Option<u32>) {
     );
 }
 
-fn no_trust_at_the_edge(_: &Stage) {
+fn no_trust_at_the_edge(_: &Testbed) {
     let edge = r#"{"incoming": {"trust": "none"}, "log_origin": true}"#;
     let hops = Hops::start(edge, CONFIGURATION, None);
     let claimed = hops.send("/claimed", &[("x-request-id", b"mine".to_vec())]);
@@ -174,9 +174,9 @@ fn no_trust_at_the_edge(_: &Stage) {
 }
 
 /// As a plugin of the gateways beside one of the whole mesh.
-fn twice(_: &Stage) {
+fn twice(_: &Testbed) {
     let upstream = Upstream::start();
-    let mut config = stage::config(upstream.port, &[CONFIGURATION]).expect("a configuration");
+    let mut config = testbed::config(upstream.port, &[CONFIGURATION]).expect("a configuration");
     let listener = listeners(&mut config).last_mut().expect("our listener");
     let second = at(listener, FILTER).clone();
     at(listener, PLUGIN)["configuration"] = string_value(r#"{"incoming": {"trust": "none"}}"#);

@@ -22,7 +22,7 @@ use crate::echo::{
     Message, Outcome, as_http2, has_line_break, over_http1, over_http2, over_raw_http2,
     start_http1, start_http2,
 };
-use crate::stage::{self, MANAGER, Stage, Test, at, eventually, is_new_of};
+use crate::testbed::{self, MANAGER, Test, Testbed, at, eventually, is_new_of};
 use test_support::cases;
 use test_support::reference::{Answer, Config, values};
 
@@ -36,7 +36,7 @@ const REQUESTS: usize = 100_000;
 /// How many go over one connection.
 const BATCH: usize = 50;
 
-fn hostile(_: &Stage) {
+fn hostile(_: &Testbed) {
     let requests = env::var("HOSTILE_REQUESTS").map_or(REQUESTS, |requests| {
         requests
             .parse()
@@ -169,11 +169,11 @@ impl Target {
         let mut configurations: Vec<_> = cases::all().iter().map(|case| case.config).collect();
         configurations.sort_unstable();
         configurations.dedup();
-        let mut config = stage::config(start_http1(), &configurations).expect("a configuration");
+        let mut config = testbed::config(start_http1(), &configurations).expect("a configuration");
         let address = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address";
         let http2 = format!("/static_resources/clusters/2{address}/socket_address/port_value");
         *at(&mut config, &http2) = start_http2().into();
-        let listeners = stage::listeners(&mut config);
+        let listeners = testbed::listeners(&mut config);
         let mut plain = listeners.last().expect("listeners").clone();
         plain["name"] = "plain".into();
         at(&mut plain, &format!("{MANAGER}/http_filters"))
@@ -197,7 +197,7 @@ impl Target {
         ];
         let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
         let listeners = configurations.iter().enumerate().map(|(number, text)| {
-            let port = envoy.port(&stage::listener_name(number)).expect("a port");
+            let port = envoy.port(&testbed::listener_name(number)).expect("a port");
             (
                 port,
                 Config::read(text.as_bytes()).expect("a configuration"),

@@ -16,15 +16,15 @@ use tempfile::TempDir;
 use xtask::envoy::{self, Output, Process};
 use xtask::module;
 
-use crate::bases::{self, Base, IMAGE};
-use crate::client::{Connection, Response, all};
 use crate::counters::counters;
-use crate::stage::{
-    MANAGER, Stage, Test, cluster, eventually, get, is_new, is_new_of, string_value, tracing,
+use crate::testbed::{
+    MANAGER, Test, Testbed, cluster, eventually, get, is_new, is_new_of, string_value, tracing,
 };
 use crate::updates::{file, publish};
-use crate::upstream::{Reply, Upstream};
 use test_support::cases::Line;
+use test_support::client::{Connection, Response, all};
+use test_support::kustomize::{self, Base, IMAGE};
+use test_support::upstream::{Reply, Upstream};
 
 pub const TESTS: &[Test] = &[
     (
@@ -434,7 +434,7 @@ fn free_port() -> u16 {
 }
 
 fn with_gateway_base() -> (Mesh, Base) {
-    let base = bases::read("envoy/istio/gateway");
+    let base = kustomize::read("envoy/istio/gateway");
     (Mesh::start(&[&GATEWAY], Some(&base)), base)
 }
 
@@ -454,7 +454,7 @@ const DERIVED: &str = "37be84ba-5e55-5531-9cda-bc301b676303";
 
 /// Why the base is what it is: by itself a gateway replaces each id and returns none, and where it
 /// does trace, the id says so.
-fn gateway_without(_: &Stage) {
+fn gateway_without(_: &Testbed) {
     let mesh = Mesh::start(&[&GATEWAY], None);
     let response = mesh.send(0, "/", &mine());
     assert!(response.all("x-request-id").is_empty(), "{response:?}");
@@ -464,7 +464,7 @@ fn gateway_without(_: &Stage) {
 }
 
 /// All requests are traced, and no id shows it.
-fn gateway(_: &Stage) {
+fn gateway(_: &Testbed) {
     let (mesh, _) = with_gateway_base();
     let (generated, origin) = mesh.id("/generated", &[]);
     assert!(is_new(&generated));
@@ -490,7 +490,7 @@ fn gateway(_: &Stage) {
     );
 }
 
-fn gateway_replies(_: &Stage) {
+fn gateway_replies(_: &Testbed) {
     let (mesh, _) = with_gateway_base();
     // By Istio's authorization, behind the filter: only the filter derives an id from AWS's.
     let response = mesh.send(0, "/denied", &mine());
@@ -524,7 +524,7 @@ fn gateway_replies(_: &Stage) {
     }
 }
 
-fn gateway_updates(_: &Stage) {
+fn gateway_updates(_: &Testbed) {
     let (mesh, base) = with_gateway_base();
     let mut plugin = base.resource("WasmPlugin").clone();
     let update = |plugin: &Value| publish(mesh.ecds.path(), &[extension(plugin)]);
@@ -551,8 +551,8 @@ fn gateway_updates(_: &Stage) {
     });
 }
 
-fn workload_alone(_: &Stage) {
-    let base = bases::read("envoy/istio/workload");
+fn workload_alone(_: &Testbed) {
+    let base = kustomize::read("envoy/istio/workload");
     for (proxy, has_filter) in [(&HTTPBIN, true), (&CART, false), (&GATEWAY, false)] {
         let mesh = Mesh::start(&[proxy], Some(&base));
         let response = mesh.send(0, "/", &[]);
@@ -567,14 +567,14 @@ fn workload_alone(_: &Stage) {
             assert_eq!(&ids[0][14..15], "9", "{ids:?}");
         }
     }
-    let gateway = bases::read("envoy/istio/gateway");
+    let gateway = kustomize::read("envoy/istio/gateway");
     let manager = HTTPBIN.manager("x", Some(&gateway), &tempfile::tempdir().expect("a folder"));
     assert_eq!(manager["generate_request_id"], Value::Null);
 }
 
 /// As from a gateway to a workload, and from there to another: out at its sidecar, in at the other's.
-fn mesh(_: &Stage) {
-    let base = bases::read("envoy/istio/mesh");
+fn mesh(_: &Testbed) {
+    let base = kustomize::read("envoy/istio/mesh");
     let mesh = Mesh::start(&[&GATEWAY, &HTTPBIN, &HTTPBIN, &CART], Some(&base));
     let (generated, _) = mesh.id("/generated", &[]);
     assert!(is_new(&generated));

@@ -1,9 +1,5 @@
 //! The filter in a real Envoy, in the configuration that the project ships.
 
-#[allow(dead_code)] // One base at a time is enough here.
-#[path = "../bases/mod.rs"]
-mod bases;
-mod client;
 mod counters;
 mod echo;
 mod hops;
@@ -16,18 +12,17 @@ mod protocols;
 mod replies;
 mod second_run;
 mod soak;
-mod stage;
 mod table;
+mod testbed;
 mod tracing;
 mod trap;
 mod updates;
-mod upstream;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
-use stage::{Shared, Stage};
+use testbed::{Shared, Testbed};
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -50,7 +45,7 @@ fn main() -> ExitCode {
         trap::TESTS,
         soak::TESTS,
     ];
-    let traced: [(_, _, fn(&Stage)); 2] = [
+    let traced: [(_, _, fn(&Testbed)); 2] = [
         (
             "tracing: at 100 % every new id is sampled",
             Some(100),
@@ -69,9 +64,9 @@ fn main() -> ExitCode {
     for (name, sampling, test) in untraced.chain(traced) {
         let shared = Arc::clone(&shared);
         trials.push(Trial::test(name, move || {
-            let stage = shared.traced(sampling)?;
-            stage.settle();
-            test(stage);
+            let testbed = shared.traced(sampling)?;
+            testbed.settle();
+            test(testbed);
             Ok(())
         }));
     }

@@ -1,7 +1,7 @@
 //! Memory, seen from outside: that of the whole Envoy.
 
-use crate::client::Connection;
-use crate::stage::{Setup, Stage, Test, get};
+use crate::testbed::{Setup, Test, Testbed, get};
+use test_support::client::Connection;
 
 pub const TESTS: &[Test] = &[(
     "memory: it does not grow with requests that are over",
@@ -12,13 +12,13 @@ const REQUESTS: u64 = 10_000;
 /// What Envoy itself takes and gives while it works.
 const NOISE: u64 = 512 << 10;
 
-fn stays(_: &Stage) {
+fn stays(_: &Testbed) {
     let setup = Setup {
         workers: true,
         ..Setup::default()
     };
-    let stage = Stage::start(setup).expect("a stage");
-    let mut connection = Connection::open(stage.port);
+    let testbed = Testbed::start(setup).expect("a testbed");
+    let mut connection = Connection::open(testbed.port);
     let bad = [b"a ".repeat(1000), vec![0xff]].concat();
     let lines = [
         ("x-request-id", bad),
@@ -30,7 +30,7 @@ fn stays(_: &Stage) {
             connection.send(&request);
             connection.receive().id();
         }
-        stage.envoy.resident().expect("a size")
+        testbed.envoy.resident().expect("a size")
     };
     let before = serve(REQUESTS / 3); // What it allocates once it has by then.
     let after = serve(REQUESTS);

@@ -9,12 +9,12 @@ use test_support::reference::Config;
 use test_support::verdict::{ExpectedId, Verdict};
 use xtask::envoy::{Output, Process};
 
-use crate::client::{Connection, Response, all};
-use crate::stage::{
-    self, FILTER, MANAGER, PLUGIN, Stage, Test, at, get, is_new_of, listener_name, listeners,
+use crate::testbed::{
+    self, FILTER, MANAGER, PLUGIN, Test, Testbed, at, get, is_new_of, listener_name, listeners,
     string_value,
 };
-use crate::upstream::{Reply, Seen, Upstream};
+use test_support::client::{Connection, Response, all};
+use test_support::upstream::{Reply, Seen, Upstream};
 
 pub const TESTS: &[Test] = &[
     (
@@ -100,7 +100,7 @@ impl Proxy {
             Reply::Bytes(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_vec()),
         );
         let first: Vec<_> = chains.iter().map(|chain| chain[0]).collect();
-        let mut config = stage::config(upstream.port, &first).expect("a configuration");
+        let mut config = testbed::config(upstream.port, &first).expect("a configuration");
         for (index, chain) in chains.iter().enumerate() {
             let name = listener_name(index);
             let listener = listeners(&mut config)
@@ -225,7 +225,7 @@ fn error_page() -> Value {
     })
 }
 
-fn one_id_and_one_origin(_: &Stage) {
+fn one_id_and_one_origin(_: &Testbed) {
     let policies = policies();
     let once = policies.iter().map(|policy| vec![policy.as_str()]);
     let twice = policies.iter().map(|policy| vec![policy.as_str(); 2]);
@@ -294,7 +294,7 @@ fn check_original(
 }
 
 /// In Istio, for example, a gateway's plugin and one of the whole mesh, whose policies differ.
-fn different_policies_agree(_: &Stage) {
+fn different_policies_agree(_: &Testbed) {
     let policies = [
         "{}",
         r#"{"incoming": {"trust": "none"}}"#,
@@ -320,7 +320,7 @@ fn different_policies_agree(_: &Stage) {
 }
 
 /// A connection that is kept alive has nothing in common with the next request on it but the client.
-fn earlier_request(_: &Stage) {
+fn earlier_request(_: &Testbed) {
     let untrusting = r#"{"incoming": {"trust": "none"}}"#;
     let proxy = Proxy::start(&[vec![untrusting]], |_| {});
     let mut connection = proxy.open(0);
@@ -337,10 +337,10 @@ fn earlier_request(_: &Stage) {
     connection.send(&get("test", "/last", &claims));
     let second = connection.receive().id();
     assert_ne!(second, first);
-    assert!(stage::is_new(&second));
+    assert!(testbed::is_new(&second));
 }
 
-fn changed_in_between(_: &Stage) {
+fn changed_in_between(_: &Testbed) {
     let untrusting = r#"{"incoming": {"trust": "none"}}"#;
     let lua = r#"function envoy_on_request(handle) handle:headers():replace("x-request-id", "by-lua") end"#;
     let proxy = Proxy::start(&[vec![untrusting; 2]], |listener| {
@@ -356,14 +356,14 @@ fn changed_in_between(_: &Stage) {
     });
     let passed = proxy.send(0, "/last", &[]);
     let id = String::from_utf8(passed.id("x-request-id")).expect("text");
-    assert!(stage::is_new(&id), "{id}");
+    assert!(testbed::is_new(&id), "{id}");
 }
 
 /// Without `declare_property` the second run takes the first one's id for the client's.
-fn host_without_memory(_: &Stage) {
+fn host_without_memory(_: &Testbed) {
     let untrusting = r#"{"incoming": {"trust": "none"}}"#;
     let proxy = Proxy::start(&[vec![untrusting], vec!["{}"]], |listener| {
-        let allowed = stage::HOST_CALLS
+        let allowed = testbed::HOST_CALLS
             .iter()
             .filter(|call| **call != "proxy_call_foreign_function");
         let allowed: serde_json::Map<_, _> =

@@ -9,8 +9,8 @@ use test_support::cases::{self, Case, Echo, Line};
 use test_support::reference::Config;
 use test_support::verdict::ExpectedId;
 
-use crate::client::{Headers, all};
-use crate::stage::{Exchange, Shared, is_new_of};
+use crate::testbed::{Exchange, Shared, is_new_of};
+use test_support::client::{Headers, all};
 
 pub fn trials(shared: &Arc<Shared>) -> Vec<Trial> {
     let new_ids = Arc::<Mutex<HashSet<String>>>::default();

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use crate::client::{Connection, all};
-use crate::stage::{Stage, eventually, get, is_new};
+use crate::testbed::{Testbed, eventually, get, is_new};
+use test_support::client::{Connection, all};
 
 /// The ids of a hundred requests that came without one, and how many of them are sampled.
-fn sampled(stage: &Stage) -> (Vec<String>, usize) {
-    let mut connection = Connection::open(stage.port);
+fn sampled(testbed: &Testbed) -> (Vec<String>, usize) {
+    let mut connection = Connection::open(testbed.port);
     let (mut ids, mut sampled) = (Vec::new(), 0);
     for _ in 0..100 {
-        let path = stage.unique("/");
+        let path = testbed.unique("/");
         connection.send(&get("test", &path, &[]));
         let id = connection.receive().id();
         assert!(is_new(&id));
-        let seen = stage.upstream.seen(&path);
+        let seen = testbed.upstream.seen(&path);
         assert_eq!(all(&seen[0].headers, "x-request-id"), [id.as_bytes()]);
         sampled += usize::from(all(&seen[0].headers, "x-b3-sampled") == [b"1"]);
         ids.push(id);
@@ -23,11 +23,11 @@ fn sampled(stage: &Stage) -> (Vec<String>, usize) {
 }
 
 /// Every span, too, has the id that client and upstream have.
-pub fn all_are_sampled(stage: &Stage) {
-    let (ids, sampled) = sampled(stage);
+pub fn all_are_sampled(testbed: &Testbed) {
+    let (ids, sampled) = sampled(testbed);
     assert_eq!(sampled, 100);
     eventually(Duration::from_secs(20), || {
-        let seen = stage.collector.seen("/spans").into_iter();
+        let seen = testbed.collector.seen("/spans").into_iter();
         let bodies: Vec<_> = seen.map(|seen| seen.body).collect();
         let spans = String::from_utf8_lossy(&bodies.concat()).into_owned();
         let is_in_a_span =
@@ -39,7 +39,7 @@ pub fn all_are_sampled(stage: &Stage) {
 }
 
 /// By chance fewer than 20 or more than 80 of 100 are once in 10^9.
-pub fn half_are_sampled(stage: &Stage) {
-    let (_, sampled) = sampled(stage);
+pub fn half_are_sampled(testbed: &Testbed) {
+    let (_, sampled) = sampled(testbed);
     assert!((20..=80).contains(&sampled), "{sampled}");
 }

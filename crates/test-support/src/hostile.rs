@@ -298,6 +298,19 @@ fn list() -> impl Strategy<Value = String> {
     vec(item, 1..5).prop_map(|items| items.join(","))
 }
 
+/// Returns the settings of a property that is checked for this number of messages, unless the
+/// environment variable `PROPTEST_CASES` says otherwise.
+#[must_use]
+pub fn with_cases(cases: u32) -> Config {
+    Config {
+        cases: match std::env::var("PROPTEST_CASES") {
+            Ok(_) => Config::default().cases,
+            Err(_) => cases,
+        },
+        ..Config::default()
+    }
+}
+
 /// Returns messages with every byte value in every header of a request, alone and between others.
 #[must_use]
 pub fn every_byte_of_requests() -> Vec<Vec<Line>> {

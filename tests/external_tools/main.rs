@@ -1,30 +1,16 @@
 //! Tests with tools that a machine with Rust and Python may lack: Debian's chromium, docker-registry,
 //! kubernetes-client, nghttp2-client, prometheus, skopeo and valgrind, and Node.js with npm.
 
-#[allow(dead_code)] // Here all bases are looked at.
-#[path = "../bases/mod.rs"]
-mod bases;
 mod bench;
-#[allow(dead_code)]
-#[path = "../envoy/client.rs"]
-mod client;
-#[path = "../command/mod.rs"]
-mod command;
 mod documentation;
 mod image;
 mod manifests;
-#[path = "../pages/mod.rs"]
-mod pages;
-#[path = "../picture/mod.rs"]
-mod picture;
-#[allow(dead_code)]
-#[path = "../envoy/upstream.rs"]
-mod upstream;
 
 use std::process::{Command, Output};
 
 use serde_json::json;
-use upstream::{Reply, Upstream};
+use test_support::upstream::{Reply, Upstream};
+use test_support::{client, commands};
 use xtask::envoy::{self, Process};
 use xtask::module;
 
@@ -53,7 +39,7 @@ fn try_run(command: &mut Command, package: &str) -> Output {
 
 fn try_run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
-    let mut bounded = command::command("timeout"); // of coreutils: browser and registry may hang
+    let mut bounded = commands::command("timeout"); // of coreutils: browser and registry may hang
     bounded
         .arg(seconds.to_string())
         .arg(&program)

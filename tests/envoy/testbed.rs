@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use xtask::envoy::{self, Output, Process};
 use xtask::module;
 
-use crate::client::{Connection, Response};
-use crate::upstream::{Reply, Seen, Upstream};
 use test_support::cases::{self, Case, Line};
+use test_support::client::{Connection, Response};
+use test_support::upstream::{Reply, Seen, Upstream};
 
 /// A test of this program: its name and what it does.
-pub type Test = (&'static str, fn(&Stage));
+pub type Test = (&'static str, fn(&Testbed));
 
-/// How a stage is set up.
+/// How a testbed is set up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup {
     /// Whether several workers serve, and of the filter nothing but warnings is logged.
@@ -31,32 +31,32 @@ pub struct Setup {
     pub without: &'static [&'static str],
 }
 
-/// The stages that tests share, each made by the first test that needs it.
+/// The testbeds that tests share, each made by the first test that needs it.
 #[derive(Default)]
-pub struct Shared([OnceLock<Result<Stage, String>>; 3]);
+pub struct Shared([OnceLock<Result<Testbed, String>>; 3]);
 
 impl Shared {
     /// With so many per cent of the requests traced, or without tracing.
-    pub fn traced(&self, sampling: Option<u32>) -> Result<&Stage, String> {
+    pub fn traced(&self, sampling: Option<u32>) -> Result<&Testbed, String> {
         let [plain, half, whole] = &self.0;
-        let stage = match sampling {
+        let testbed = match sampling {
             None => plain,
             Some(50) => half,
             Some(100) => whole,
-            Some(other) => panic!("no stage samples {other} %"),
+            Some(other) => panic!("no testbed samples {other} %"),
         };
         let setup = Setup {
             sampling,
             ..Setup::default()
         };
-        stage
-            .get_or_init(|| Stage::start(setup).map_err(|error| format!("{error:#}")))
+        testbed
+            .get_or_init(|| Testbed::start(setup).map_err(|error| format!("{error:#}")))
             .as_ref()
             .map_err(Clone::clone)
     }
 }
 
-pub struct Stage {
+pub struct Testbed {
     pub envoy: Process,
     pub upstream: Upstream,
     /// Where the filter listens with the default configuration.
@@ -99,7 +99,7 @@ impl Exchange {
     }
 }
 
-impl Stage {
+impl Testbed {
     pub fn start(setup: Setup) -> anyhow::Result<Self> {
         module::build()?;
         let (upstream, collector) = (Upstream::start(), Upstream::start());

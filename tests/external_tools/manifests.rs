@@ -4,13 +4,14 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
+use test_support::{kustomize, pages};
 
 use crate::documentation::npm_install;
-use crate::{bases, pages, run, try_run};
+use crate::{run, try_run};
 
 #[test]
 fn kubectl_makes_of_each_base_what_is_in_its_files() {
-    for base in bases::all() {
+    for base in kustomize::all() {
         let output = run(
             Command::new("kubectl").args(["kustomize", &base.path]),
             "kubernetes-client",
@@ -29,7 +30,7 @@ fn kubectl_makes_of_each_base_what_is_in_its_files() {
 /// an enumeration.
 #[test]
 fn every_resource_is_of_its_published_type() {
-    let mut resources: Vec<_> = bases::all()
+    let mut resources: Vec<_> = kustomize::all()
         .into_iter()
         .flat_map(|base| base.resources)
         .chain(shown())
