@@ -22,6 +22,15 @@ pub struct Message {
     pub response: Vec<Line>,
 }
 
+/// The path to which Envoy is redirected internally if a path begins with `/moved`.
+pub const MOVED_TO: &str = "/echo";
+
+impl Message {
+    pub fn is_moved(&self) -> bool {
+        self.path.starts_with(b"/moved")
+    }
+}
+
 /// What came of it. Without a response the status is 0.
 #[derive(Default)]
 pub struct Outcome {
@@ -345,6 +354,15 @@ pub fn start_http1() -> u16 {
                 let mut connection = Connection::new(stream);
                 connection.stream.set_read_timeout(None).expect("a socket");
                 while let Some((head, body)) = connection.receive() {
+                    if head.starts_with(b"POST /moved") {
+                        let moved = format!(
+                            "HTTP/1.1 302 Found\r\nlocation: http://test{MOVED_TO}\r\ncontent-length: 0\r\n\r\n"
+                        );
+                        if connection.stream.write_all(moved.as_bytes()).is_err() {
+                            return;
+                        }
+                        continue;
+                    }
                     let length = head.len().to_string();
                     let response = [
                         b"HTTP/1.1 200 OK\r\ncontent-length: ",

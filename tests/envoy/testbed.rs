@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -20,13 +21,15 @@ use test_support::upstream::{Reply, Seen, Upstream};
 pub type Test = (&'static str, fn(&Testbed));
 
 /// How a testbed is set up.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// Whether several workers serve, and of the filter nothing but warnings is logged.
     pub workers: bool,
     /// The percentage of requests to trace, if requests are traced. The table's default
     /// configuration is then the one that the project ships.
     pub sampling: Option<u32>,
+    /// The module, if it is not the one of `make build`.
+    pub module: Option<PathBuf>,
     /// Host calls that the filter has to do without.
     pub without: &'static [&'static str],
 }
@@ -266,7 +269,7 @@ pub const PLUGIN: &str =
     "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
 
 impl Setup {
-    pub fn apply(self, config: &mut Value, collector: u16) -> anyhow::Result<()> {
+    pub fn apply(&self, config: &mut Value, collector: u16) -> anyhow::Result<()> {
         let shipped = envoy::shipped(0, 0)?
             .pointer(&format!(
                 "/static_resources/listeners/0{PLUGIN}/configuration"
@@ -284,6 +287,10 @@ impl Setup {
                         .clone()
                         .expect("a configuration in envoy/envoy.yaml");
                 }
+            }
+            if let Some(module) = &self.module {
+                let file = format!("{PLUGIN}/vm_config/code/local/filename");
+                *at(listener, &file) = json!(module);
             }
             if !self.without.is_empty() {
                 let allowed = HOST_CALLS

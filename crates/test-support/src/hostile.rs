@@ -335,6 +335,24 @@ fn every_byte(names: &[&str]) -> Vec<Vec<Line>> {
     messages
 }
 
+/// Returns the smallest value of a tree for which `fails` is still true, after 1,000 attempts at most.
+/// The tree's current value has to fail.
+pub fn smallest<T: ValueTree>(mut tree: T, fails: impl Fn(&T::Value) -> bool) -> T::Value {
+    let mut smallest = tree.current();
+    for _ in 0..1000 {
+        let is_changed = if fails(&tree.current()) {
+            smallest = tree.current();
+            tree.simplify()
+        } else {
+            tree.complicate()
+        };
+        if !is_changed {
+            break;
+        }
+    }
+    smallest
+}
+
 /// Draws values from strategies: the same ones from the same seed.
 pub struct Source(TestRunner);
 
@@ -363,7 +381,14 @@ impl Source {
     /// # Panics
     /// If the strategy rejects everything it draws, which none of this module does.
     pub fn draw<S: Strategy>(&mut self, strategy: &S) -> S::Value {
-        let tree = strategy.new_tree(&mut self.0).expect("a value");
-        tree.current()
+        self.draw_tree(strategy).current()
+    }
+
+    /// Draws a value together with those to which it shrinks.
+    ///
+    /// # Panics
+    /// If the strategy rejects everything it draws, which none of this module does.
+    pub fn draw_tree<S: Strategy>(&mut self, strategy: &S) -> S::Tree {
+        strategy.new_tree(&mut self.0).expect("a value")
     }
 }

@@ -327,6 +327,9 @@ fn adopt_from() -> Vec<Case> {
             case("adopt from nothing: a claimed signature").header("authorization", AUTHORIZATION).id("a b").replaced("bad_byte"),
             case("adopt from nothing: a provisional id").id(PROVISIONAL).generated_as(UUID),
         ]),
+        with(r#"{"adopt": {"from": ["x-amz-cf-id"]}}"#, vec![
+            case("adopt from CloudFront").header("x-amz-cf-id", "SOX4xwn4XV6Q4rgb7XiVGOHms_BGlTAC4KyHmureZmBNrjGdRLiNIQ==").adopted(FROM_CF_ID, "x-amz-cf-id"),
+        ]),
         with(r#"{"adopt": {"from": ["aws"]}}"#, vec![
             case("adopt from aws").header("x-amzn-remapped-x-amzn-requestid", UUID).adopted(UUID, "x-amzn-remapped-x-amzn-requestid"),
         ]),
