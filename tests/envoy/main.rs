@@ -6,8 +6,6 @@ mod hops;
 mod hostile;
 mod istio;
 mod log;
-mod memory;
-mod peers;
 mod protocols;
 mod replies;
 mod second_run;
@@ -32,7 +30,6 @@ fn main() -> ExitCode {
     let mut trials = table::trials(&shared);
     let untraced = [
         protocols::TESTS,
-        peers::TESTS,
         replies::TESTS,
         log::TESTS,
         updates::TESTS,
@@ -40,7 +37,6 @@ fn main() -> ExitCode {
         hops::TESTS,
         second_run::TESTS,
         istio::TESTS,
-        memory::TESTS,
         hostile::TESTS,
         trap::TESTS,
         soak::TESTS,

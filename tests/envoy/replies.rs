@@ -19,10 +19,6 @@ pub const TESTS: &[Test] = &[
     ),
     ("reply: a retry has the same id", retry),
     ("reply: 400 without a host, before the filter", no_host),
-    (
-        "reply: an internal redirect keeps the id",
-        internal_redirect,
-    ),
     ("reply: 403 of an upgrade, before the filter", upgrade),
     (
         "reply: a rejected request's id where the upstream's would stay",
@@ -126,27 +122,6 @@ fn retry(testbed: &Testbed) {
     for attempt in &exchange.upstream {
         assert_eq!(
             test_support::client::all(&attempt.headers, "x-request-id"),
-            [id.as_bytes()]
-        );
-    }
-}
-
-/// Envoy runs the filter again, on what it made of the request the first time.
-fn internal_redirect(testbed: &Testbed) {
-    let target = testbed.unique("/target");
-    let moved =
-        format!("HTTP/1.1 302 Found\r\nlocation: http://test{target}\r\ncontent-length: 0\r\n\r\n");
-    let path = testbed.unique("/moved");
-    testbed
-        .upstream
-        .expect(&path, Reply::Bytes(moved.into_bytes()));
-    let mut connection = Connection::open(testbed.port);
-    connection.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes());
-    let id = connection.receive().id();
-    assert!(is_new(&id));
-    for path in [path, target] {
-        assert_eq!(
-            test_support::client::all(&testbed.upstream.seen(&path)[0].headers, "x-request-id"),
             [id.as_bytes()]
         );
     }

@@ -293,13 +293,7 @@ impl Setup {
                 *at(listener, &file) = json!(module);
             }
             if !self.without.is_empty() {
-                let allowed = HOST_CALLS
-                    .iter()
-                    .filter(|call| !self.without.contains(call));
-                let allowed: serde_json::Map<_, _> =
-                    allowed.map(|call| ((*call).into(), json!({}))).collect();
-                at(listener, PLUGIN)["capability_restriction_config"] =
-                    json!({"allowed_capabilities": allowed});
+                restrict(listener, self.without);
             }
         }
         let clusters = at(config, "/static_resources/clusters")
@@ -327,7 +321,7 @@ pub fn tracing(sampling: u32) -> Value {
 }
 
 /// What the module and Envoy call each other by for a plain request.
-pub const HOST_CALLS: [&str; 28] = [
+const HOST_CALLS: [&str; 28] = [
     "environ_get",
     "environ_sizes_get",
     "fd_write",
@@ -357,6 +351,14 @@ pub const HOST_CALLS: [&str; 28] = [
     "proxy_on_tick",
     "proxy_on_vm_start",
 ];
+
+/// Makes the filter of a listener do without these host calls.
+pub fn restrict(listener: &mut Value, without: &[&str]) {
+    let allowed = HOST_CALLS.iter().filter(|call| !without.contains(call));
+    let allowed: Value = allowed.map(|call| (*call, json!({}))).collect();
+    at(listener, PLUGIN)["capability_restriction_config"] =
+        json!({"allowed_capabilities": allowed});
+}
 
 pub fn listener_name(number: usize) -> String {
     format!("configuration {number}")
