@@ -229,12 +229,14 @@ pub fn over_http2(port: u16, messages: &[Message]) -> Vec<Outcome> {
             let response = match client.clone().ready().await {
                 Ok(ready) => {
                     client = ready;
-                    client.send_request(request, false)
+                    client.send_request(request, body.is_empty())
                 }
                 Err(error) => Err(error),
             };
             pending.push(response.and_then(|(response, mut stream)| {
-                stream.send_data(body.into(), true)?;
+                if !body.is_empty() {
+                    stream.send_data(body.into(), true)?;
+                }
                 Ok(response)
             }));
         }

@@ -255,7 +255,9 @@ impl Target {
             // Another message may have ended a connection that they shared.
             for _ in 0..3 {
                 let is_shared = message.path.starts_with(b"/h2");
-                if outcome.status == 0 || outcome.status >= 500 && is_shared {
+                // Envoy follows a redirect only if it has all of the request by then.
+                let is_early = outcome.status == 302;
+                if outcome.status == 0 || outcome.status >= 500 && is_shared || is_early {
                     self.found().unclear += 2; // The filter may have seen it.
                     outcome = send(*port, message);
                 }
