@@ -18,7 +18,7 @@ test: cargo ## Run all tests, from unit tests to a real Envoy (ENVOY=/path/to/en
 	cargo test --locked --workspace
 
 test-tools: cargo ## Run the tests that need further tools: chromium, docker-registry, h2load, kubectl, Node.js, prometheus, skopeo, valgrind
-	cargo test --locked --test tools
+	cargo test --locked --test external_tools
 
 test-kubernetes: cargo ## Run the manifests and the documentation in a real Kubernetes API server, Istio and Envoy Gateway (needs Go)
 	setpriv --pdeathsig TERM cargo test --locked --test kubernetes
@@ -47,7 +47,7 @@ fuzz: cargo-fuzz ## Fuzz every target in fuzz/ for SECONDS=30 each, starting fro
 	done
 
 mutants: cargo-mutants ## Change the rules one by one and check that a test fails (slow; needs cargo-mutants)
-	cargo mutants --output target $(RULES:%=--cargo-arg=%)
+	PROPTEST_CASES=$(or $(PROPTEST_CASES),500) cargo mutants --package request-id-rules --output target $(RULES:%=--cargo-arg=%)
 
 coverage: cargo-llvm-cov ## Measure the test coverage of the rules; fails below 99 % of the lines (needs cargo-llvm-cov)
 	cargo llvm-cov --locked $(RULES) --ignore-filename-regex '/(crates/bench|tests|xtask)/' --fail-under-lines 99
@@ -72,7 +72,7 @@ lint: cargo ## Check formatting and run clippy, native and wasm
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --test kubernetes --test tools -- -D warnings
+	cargo clippy --locked --test kubernetes --test external_tools -- -D warnings
 	cargo clippy --locked --package request-id-rules --package request-id-configuration --package request-id-filter --package sdk-example --lib --target wasm32-wasip1 -- -D warnings
 
 notices: cargo-about ## Write THIRD-PARTY-NOTICES.txt: the licences of what is linked into the module (needs cargo-about)
@@ -80,7 +80,7 @@ notices: cargo-about ## Write THIRD-PARTY-NOTICES.txt: the licences of what is l
 	cargo about generate --offline --locked --config .cargo/about.toml --output-file THIRD-PARTY-NOTICES.txt .cargo/about.hbs
 
 pictures: cargo ## Make the screenshot in docs/images anew (needs chromium and prometheus)
-	PICTURES=docs/images cargo test --locked --test tools -- prometheus_shows_the_counters
+	PICTURES=docs/images cargo test --locked --test external_tools -- prometheus_shows_the_counters
 
 deny: cargo-deny ## Check the licences and sources of the dependencies, and that none is linked twice (needs cargo-deny)
 	cargo deny --locked check licenses sources

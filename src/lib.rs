@@ -34,7 +34,7 @@ mod header_map;
 mod host_calls;
 #[cfg(target_family = "wasm")]
 mod http_context;
-#[cfg(target_family = "wasm")]
+#[cfg(any(target_family = "wasm", test))]
 mod random;
 #[cfg(target_family = "wasm")]
 mod root_context;

@@ -35,7 +35,7 @@ fn the_reference_agrees_on_every_byte() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(hostile::with_cases(10_000))]
 
     #[test]
     fn the_reference_agrees_on_hostile_messages(

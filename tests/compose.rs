@@ -1,11 +1,6 @@
 //! `envoy/docker-compose.yaml`, without Docker: what it says, and the real Envoy with its command and
 //! its files.
 
-#[allow(dead_code)]
-#[path = "envoy/client.rs"]
-mod client;
-mod command;
-
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -14,10 +9,10 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use client::{Connection, Response};
-use command::command;
 use compose_spec::Compose;
 use serde_json::Value;
+use test_support::client::{Connection, Response};
+use test_support::commands::command;
 use xtask::{envoy, module, root, run};
 
 const FILE: &str = "envoy/docker-compose.yaml";

@@ -1,8 +1,7 @@
 //! Which configurations are accepted, what the problems of the others say, and the JSON Schema.
 
-mod pool;
-
 use std::fs;
+use test_support::configuration_pool;
 
 use request_id_configuration as configuration;
 use serde_json::{Value, json};
@@ -386,7 +385,7 @@ fn is_contradiction(problem: &str) -> bool {
 fn the_schema_agrees_with_the_reader_on_every_value_of_a_pool() {
     let validator = validator();
     let (mut accepted, mut refused, mut contradictions) = (0, 0, 0);
-    for document in pool::configurations() {
+    for document in configuration_pool::configurations() {
         let valid = validator.is_valid(&document);
         match configuration::read(document.to_string().as_bytes()) {
             Ok(_) => {

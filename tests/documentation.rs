@@ -12,19 +12,7 @@
 //! | `mermaid` | `make test-tools` has a browser draw it |
 //! | `haproxy` | not checked: a line for another program |
 //!
-//! `tests/tools/documentation.rs` runs what needs further tools.
-
-#[allow(dead_code)] // Only the paths and images of the bases count here.
-mod bases;
-#[allow(dead_code)]
-#[path = "envoy/client.rs"]
-mod client;
-mod command;
-mod pages;
-mod picture;
-#[allow(dead_code)]
-#[path = "envoy/upstream.rs"]
-mod upstream;
+//! `tests/external_tools/documentation.rs` runs what needs further tools.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -36,12 +24,14 @@ use std::sync::LazyLock;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use client::{Connection, all};
-use command::command;
-use pages::{Block, Page};
 use request_id_configuration as configuration;
 use serde_json::{Value, json};
-use upstream::{Reply, Upstream};
+use test_support::client::{self, Connection, all};
+use test_support::commands::command;
+use test_support::kustomize;
+use test_support::pages::{self, Block, Page};
+use test_support::svg;
+use test_support::upstream::{Reply, Upstream};
 use xtask::envoy::{self, Output, Process};
 use xtask::{module, root};
 
@@ -214,7 +204,7 @@ fn commands_print_what_the_pages_show() {
                 "make run" => run(port, admin_port, &shown).map(|run| running = Some(run)),
                 // This is a part of it, and `.ci/run` runs the command itself.
                 "make test" => Ok(()),
-                // It takes minutes and further tools: `tests/tools/bench.rs` runs it.
+                // It takes minutes and further tools: `tests/external_tools/bench.rs` runs it.
                 "make bench" => Ok(()),
                 _ => run_in_shell(&with_ports(line), &shown),
             };
@@ -691,7 +681,7 @@ fn commands_for_a_cluster_deploy_the_bases_with_the_users_image() {
         let image = image.trim();
         for line in others {
             if let Some((_, path)) = line.split_once(" -k ") {
-                let base = bases::read_in(copy.path(), path.trim());
+                let base = kustomize::read_in(copy.path(), path.trim());
                 if line.starts_with("kubectl apply ") {
                     assert_eq!(base.images(), [image], "{}", block.place);
                     applied.insert(base.path);
@@ -716,7 +706,9 @@ fn check_patch(block: &Block, patch: &str) {
     }
     let named = &patch["spec"]["infrastructure"]["parametersRef"];
     if named.is_object() {
-        let proxy = bases::read("envoy/gateway").resource("EnvoyProxy").clone();
+        let proxy = kustomize::read("envoy/gateway")
+            .resource("EnvoyProxy")
+            .clone();
         assert_eq!(named["name"], proxy["metadata"]["name"]);
         assert_eq!(named["kind"], proxy["kind"]);
         let (group, _) = proxy["apiVersion"]
@@ -806,7 +798,7 @@ fn the_index_names_every_page_and_the_pages_every_base() {
         }
     }
     let linked: Vec<_> = PAGES.iter().flat_map(|page| &page.links).collect();
-    for base in bases::all() {
+    for base in kustomize::all() {
         let is_to_it = |target: &str| target.split('#').next() == Some(&base.path);
         let is_linked = linked.iter().any(|link| {
             let target = link.target.trim_start_matches("../");
@@ -873,7 +865,7 @@ fn the_chart_of_the_costs_shows_the_table() {
     let expected: Vec<_> = costs().into_iter().take(2).flatten().collect();
     assert!(expected.len() > 10, "{expected:?}");
     let chart = fs::read_to_string(root().join("docs/images/cost.svg")).expect("the chart");
-    let texts = picture::texts(&chart);
+    let texts = svg::texts(&chart);
     for text in expected.iter().flatten() {
         assert!(texts.contains(text), "{text} is not in {texts:?}");
     }

@@ -1,24 +1,22 @@
 //! The manifests for Istio, Envoy Gateway and Higress: that they fit each other, the filter and
 //! `envoy/envoy.yaml`. tests/kubernetes deploys them.
 
-mod bases;
-
 use std::fs;
 
-use bases::{Base, IMAGE};
 use serde_json::json;
+use test_support::kustomize::{self, Base, IMAGE};
 use xtask::{check, envoy, root};
 
 /// The bases for Istio's resources.
 fn istio() -> Vec<Base> {
-    let mut all = bases::all();
+    let mut all = kustomize::all();
     all.retain(|base| base.path.starts_with("envoy/istio/"));
     all
 }
 
 #[test]
 fn there_is_a_base_for_each_case() {
-    let paths: Vec<_> = bases::all().into_iter().map(|base| base.path).collect();
+    let paths: Vec<_> = kustomize::all().into_iter().map(|base| base.path).collect();
     assert_eq!(
         paths,
         [
@@ -35,7 +33,7 @@ fn there_is_a_base_for_each_case() {
 /// No file is forgotten, and nothing is used that an old or a coming kustomize does not know.
 #[test]
 fn a_base_lists_what_is_beside_it() {
-    for base in bases::all() {
+    for base in kustomize::all() {
         let folder = fs::read_dir(root().join(&base.path)).expect("a folder");
         let entries = folder.map(|entry| entry.expect("an entry"));
         let mut files: Vec<_> = entries
@@ -64,7 +62,7 @@ fn a_base_lists_what_is_beside_it() {
 
 #[test]
 fn the_image_is_the_same_placeholder_everywhere() {
-    for base in bases::all() {
+    for base in kustomize::all() {
         assert_eq!(base.images(), [IMAGE], "{}", base.path);
     }
 }
@@ -72,7 +70,7 @@ fn the_image_is_the_same_placeholder_everywhere() {
 /// By the filter's own reader, as `make check-config` does it.
 #[test]
 fn the_configurations_are_accepted_and_the_same() {
-    for base in bases::all() {
+    for base in kustomize::all() {
         for file in base.kustomization["resources"].as_array().expect("a list") {
             let file = file.as_str().expect("a file");
             if ["wasmplugin.yaml", "envoyextensionpolicy.yaml"].contains(&file) {
@@ -138,7 +136,7 @@ fn the_envoy_filters_set_what_envoy_yaml_sets() {
     let shipped = envoy::shipped(0, 0).expect("a configuration");
     let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
     let manager = shipped.pointer(manager).expect("a connection manager");
-    let higress = bases::read("envoy/higress");
+    let higress = kustomize::read("envoy/higress");
     for base in istio().iter().chain([&higress]) {
         let filter = base.resource("EnvoyFilter");
         let patches = filter["spec"]["configPatches"].as_array().expect("a list");
@@ -170,7 +168,7 @@ fn the_envoy_filters_set_what_envoy_yaml_sets() {
 /// The policies are for the same Gateway and leave its ids to the filter.
 #[test]
 fn the_policies_of_envoy_gateway_belong_together() {
-    let base = bases::read("envoy/gateway");
+    let base = kustomize::read("envoy/gateway");
     let client = &base.resource("ClientTrafficPolicy")["spec"];
     let extension = &base.resource("EnvoyExtensionPolicy")["spec"];
     assert_eq!(client["targetRefs"], extension["targetRefs"]);
@@ -188,7 +186,7 @@ fn the_policies_of_envoy_gateway_belong_together() {
 #[test]
 fn the_filter_is_the_first_in_envoy_gateway() {
     const WASM: &str = "envoy.filters.http.wasm";
-    let base = bases::read("envoy/gateway");
+    let base = kustomize::read("envoy/gateway");
     let order = base.resource("EnvoyProxy")["spec"]["filterOrder"].clone();
     let order = order.as_array().expect("a list");
     let ordered = |mut chain: Vec<String>| {

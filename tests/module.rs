@@ -74,9 +74,23 @@ fn it_names_no_folder_of_this_machine() {
     }
 }
 
-/// With the names of functions, which make a stack trace readable.
+/// The limit of the code section, in bytes: Envoy compiles all of it for each start.
+const LARGEST_CODE: usize = 200_000;
+/// The limit of a single function, in bytes: V8 compiles it in one go and keeps the memory that takes.
+const LARGEST_FUNCTION: usize = 20_000;
+
 #[test]
-fn it_is_small() {
-    assert!(MODULE.len() <= 220_000, "{} bytes", MODULE.len());
+fn its_code_is_small() {
+    let size = module::code_size(&MODULE).expect("a module");
+    assert!(size.section <= LARGEST_CODE, "{} bytes", size.section);
+    assert!(
+        size.largest_function <= LARGEST_FUNCTION,
+        "{} bytes",
+        size.largest_function
+    );
+}
+
+#[test]
+fn the_names_of_functions_make_a_stack_trace_readable() {
     assert!(MODULE.windows(4).any(|window| window == b"name"));
 }

@@ -34,7 +34,7 @@ fn policy() -> impl Strategy<Value = Policy> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(hostile::with_cases(4_000))]
 
     #[test]
     fn by_default_any_request_gets_a_safe_id(request in request()) {

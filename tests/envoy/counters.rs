@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use xtask::envoy::Process;
 
-use crate::client::Connection;
-use crate::stage::{Setup, Stage, Test, eventually, get, is_new};
-use crate::upstream::Reply;
+use crate::testbed::{Setup, Test, Testbed, eventually, get, is_new};
 use test_support::cases;
+use test_support::client::Connection;
+use test_support::upstream::Reply;
 
 pub const TESTS: &[Test] = &[
     (
@@ -52,23 +52,23 @@ const NAMES: [&str; 11] = [
     "untrusted",
 ];
 
-fn exact(_: &Stage) {
-    let stage = Stage::start(Setup {
+fn exact(_: &Testbed) {
+    let testbed = Testbed::start(Setup {
         workers: true,
         ..Setup::default()
     })
-    .expect("a stage");
+    .expect("a testbed");
     let mut expected: BTreeMap<_, _> = NAMES.map(|name| (name.to_owned(), 0)).into();
-    assert_eq!(counters(&stage.envoy), expected);
+    assert_eq!(counters(&testbed.envoy), expected);
     let cases = cases::all();
     // Connections of two threads, which the two workers share; each request a connection of its own.
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 for case in &cases {
-                    let path = stage.unique(case.path);
-                    stage.upstream.expect(&path, Reply::ok(&case.upstream));
-                    let mut connection = Connection::open(stage.port_with(case.config));
+                    let path = testbed.unique(case.path);
+                    testbed.upstream.expect(&path, Reply::ok(&case.upstream));
+                    let mut connection = Connection::open(testbed.port_with(case.config));
                     connection.send(&get("test", &path, &case.request));
                     connection.receive();
                 }
@@ -81,7 +81,7 @@ fn exact(_: &Stage) {
         }
     }
     eventually(Duration::from_secs(2), || {
-        let found = counters(&stage.envoy);
+        let found = counters(&testbed.envoy);
         (found == expected, format!("{found:?}, not {expected:?}"))
     });
     assert!(expected.values().all(|&count| count > 0), "{expected:?}");
@@ -92,38 +92,38 @@ fn exact(_: &Stage) {
 
 /// A filter that may not make these calls serves, and says so in one line a plugin and VM.
 fn without(calls: &'static [&'static str], line: &str) {
-    let stage = Stage::start(Setup {
+    let testbed = Testbed::start(Setup {
         without: calls,
         ..Setup::default()
     })
-    .expect("a stage");
-    let mut connection = Connection::open(stage.port);
-    connection.send(&get("test", &stage.unique("/"), &[]));
+    .expect("a testbed");
+    let mut connection = Connection::open(testbed.port);
+    connection.send(&get("test", &testbed.unique("/"), &[]));
     assert!(is_new(&connection.receive().id()));
     thread::sleep(Duration::from_millis(1500)); // A tick, if there is one.
-    assert!(counters(&stage.envoy).is_empty());
-    let log = stage.envoy.log();
+    assert!(counters(&testbed.envoy).is_empty());
+    let log = testbed.envoy.log();
     let warnings = log
         .lines()
         .filter(|said| said.contains("wasm log") && said.contains("this host has no"));
     let warnings: Vec<_> = warnings.collect();
-    assert_eq!(warnings.len(), 3 * stage.plugins(), "{warnings:#?}");
+    assert_eq!(warnings.len(), 3 * testbed.plugins(), "{warnings:#?}");
     assert!(
         warnings.iter().all(|said| said.ends_with(line)),
         "{warnings:#?}"
     );
-    connection.send(&get("test", &stage.unique("/"), &[]));
+    connection.send(&get("test", &testbed.unique("/"), &[]));
     assert!(is_new(&connection.receive().id()));
 }
 
-fn without_metrics(_: &Stage) {
+fn without_metrics(_: &Testbed) {
     without(
         &["proxy_define_metric"],
         "this host has no metrics: there are no counters",
     );
 }
 
-fn without_timers(_: &Stage) {
+fn without_timers(_: &Testbed) {
     without(
         &["proxy_set_tick_period_milliseconds"],
         "this host has no timers: there are no counters, and a new log level has no effect",

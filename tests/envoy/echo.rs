@@ -10,8 +10,8 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, client, server};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
-use crate::client::TIMEOUT;
 use crate::protocols::runtime;
+use test_support::client::TIMEOUT;
 use test_support::message::Line;
 
 /// A request and the header lines of the upstream's response to it.
@@ -20,6 +20,15 @@ pub struct Message {
     pub path: Vec<u8>,
     pub request: Vec<Line>,
     pub response: Vec<Line>,
+}
+
+/// The path to which Envoy is redirected internally if a path begins with `/moved`.
+pub const MOVED_TO: &str = "/echo";
+
+impl Message {
+    pub fn is_moved(&self) -> bool {
+        self.path.starts_with(b"/moved")
+    }
 }
 
 /// What came of it. Without a response the status is 0.
@@ -220,12 +229,14 @@ pub fn over_http2(port: u16, messages: &[Message]) -> Vec<Outcome> {
             let response = match client.clone().ready().await {
                 Ok(ready) => {
                     client = ready;
-                    client.send_request(request, false)
+                    client.send_request(request, body.is_empty())
                 }
                 Err(error) => Err(error),
             };
             pending.push(response.and_then(|(response, mut stream)| {
-                stream.send_data(body.into(), true)?;
+                if !body.is_empty() {
+                    stream.send_data(body.into(), true)?;
+                }
                 Ok(response)
             }));
         }
@@ -345,6 +356,15 @@ pub fn start_http1() -> u16 {
                 let mut connection = Connection::new(stream);
                 connection.stream.set_read_timeout(None).expect("a socket");
                 while let Some((head, body)) = connection.receive() {
+                    if head.starts_with(b"POST /moved") {
+                        let moved = format!(
+                            "HTTP/1.1 302 Found\r\nlocation: http://test{MOVED_TO}\r\ncontent-length: 0\r\n\r\n"
+                        );
+                        if connection.stream.write_all(moved.as_bytes()).is_err() {
+                            return;
+                        }
+                        continue;
+                    }
                     let length = head.len().to_string();
                     let response = [
                         b"HTTP/1.1 200 OK\r\ncontent-length: ",

@@ -6,14 +6,11 @@ use std::time::Duration;
 use serde_json::Value;
 use xtask::envoy::{Output, Process};
 
-use crate::client::{Connection, all};
 use crate::counters::counters;
-use crate::stage::{
-    self, FILTER, MANAGER, PLUGIN, Setup, Stage, Test, at, eventually, get, is_new, listener_name,
-    listeners, string_value,
-};
-use crate::upstream::Upstream;
+use crate::testbed::{self, Setup, Test, Testbed, eventually, get, is_new, listener_name};
 use test_support::cases::Line;
+use test_support::client::{Connection, all};
+use test_support::upstream::{Reply, Upstream};
 
 pub const TESTS: &[Test] = &[
     ("hops: one id all the way, kept at the second", |_| {
@@ -23,7 +20,10 @@ pub const TESTS: &[Test] = &[
         one_id(Some(100))
     }),
     ("hops: an edge that trusts nobody", no_trust_at_the_edge),
-    ("hops: twice in one proxy, the first decides", twice),
+    (
+        "hops: with use_remote_address a client does not choose its address",
+        connected,
+    ),
 ];
 
 const CONFIGURATION: &str = r#"{"log_origin": true}"#;
@@ -35,7 +35,7 @@ fn start(
     sampling: Option<u32>,
     collector: u16,
 ) -> (Process, u16) {
-    let mut config = stage::config(upstream, &[configuration]).expect("a configuration");
+    let mut config = testbed::config(upstream, &[configuration]).expect("a configuration");
     let setup = Setup {
         sampling,
         ..Setup::default()
@@ -157,7 +157,7 @@ fn one_id(sampling: Option<u32>) {
     );
 }
 
-fn no_trust_at_the_edge(_: &Stage) {
+fn no_trust_at_the_edge(_: &Testbed) {
     let edge = r#"{"incoming": {"trust": "none"}, "log_origin": true}"#;
     let hops = Hops::start(edge, CONFIGURATION, None);
     let claimed = hops.send("/claimed", &[("x-request-id", b"mine".to_vec())]);
@@ -173,28 +173,12 @@ fn no_trust_at_the_edge(_: &Stage) {
     );
 }
 
-/// As a plugin of the gateways beside one of the whole mesh.
-fn twice(_: &Stage) {
-    let upstream = Upstream::start();
-    let mut config = stage::config(upstream.port, &[CONFIGURATION]).expect("a configuration");
-    let listener = listeners(&mut config).last_mut().expect("our listener");
-    let second = at(listener, FILTER).clone();
-    at(listener, PLUGIN)["configuration"] = string_value(r#"{"incoming": {"trust": "none"}}"#);
-    at(listener, FILTER)["name"] = "first".into();
-    at(listener, PLUGIN)["name"] = "first".into();
-    let filters = at(listener, &format!("{MANAGER}/http_filters"));
-    filters.as_array_mut().expect("a list").insert(1, second);
-    let arguments = ["--concurrency", "1", "--log-level", "error"];
-    let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
-    let mut connection = Connection::open(envoy.port(&listener_name(0)).expect("a port"));
-    connection.send(&get("test", "/", &[("x-request-id", b"mine".to_vec())]));
-    let id = connection.receive().id();
-    assert!(is_new(&id));
-    let seen = upstream.seen("/");
-    assert_eq!(all(&seen[0].headers, "x-request-id"), [id.as_bytes()]);
-    eventually(Duration::from_secs(5), || {
-        let counted = counters(&envoy);
-        let found = (counted["replaced"], counted["kept"]);
-        (found == (1, 1), format!("{counted:?}"))
-    });
+/// Without it, the address is that of `x-forwarded-for`, as the cases of `incoming.trust` show.
+fn connected(testbed: &Testbed) {
+    let lines = [
+        ("x-forwarded-for", b"10.0.0.1".to_vec()),
+        ("x-request-id", b"mine".to_vec()),
+    ];
+    let exchange = testbed.exchange_with(testbed.edge, "test", "/", &lines, Reply::ok(&[]));
+    assert!(is_new(&exchange.response.id()));
 }

@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use proptest::prelude::Strategy;
-use request_id_rules::request::OriginalChange;
+use proptest::prelude::{Just, Strategy, prop_oneof};
+use proptest::strategy::ValueTree;
 use serde_json::{Value, json};
 use test_support::hostile::{self, Source};
 use test_support::message::{Line, as_envoy, source_address};
@@ -19,10 +19,10 @@ use xtask::module;
 
 use crate::counters::counters;
 use crate::echo::{
-    Message, Outcome, as_http2, has_line_break, over_http1, over_http2, over_raw_http2,
+    MOVED_TO, Message, Outcome, as_http2, has_line_break, over_http1, over_http2, over_raw_http2,
     start_http1, start_http2,
 };
-use crate::stage::{self, MANAGER, Stage, Test, at, eventually, is_new_of};
+use crate::testbed::{self, MANAGER, Test, Testbed, at, eventually, is_new_of};
 use test_support::cases;
 use test_support::reference::{Answer, Config, values};
 
@@ -36,7 +36,7 @@ const REQUESTS: usize = 100_000;
 /// How many go over one connection.
 const BATCH: usize = 50;
 
-fn hostile(_: &Stage) {
+fn hostile(_: &Testbed) {
     let requests = env::var("HOSTILE_REQUESTS").map_or(REQUESTS, |requests| {
         requests
             .parse()
@@ -60,11 +60,19 @@ fn hostile(_: &Stage) {
                     if number * BATCH >= requests {
                         return;
                     }
-                    let (configuration, protocol, messages) = match every_byte.get(number / 2) {
-                        Some(messages) => (0, number, messages.clone()),
-                        None => (number / 2, number, random(seed, number)),
-                    };
-                    target.exchange(configuration, PROTOCOLS[protocol % 2], &messages);
+                    let protocol = PROTOCOLS[number % 2];
+                    match every_byte.get(number / 2) {
+                        Some(messages) => target
+                            .exchange(0, protocol, messages, |index, _| messages[index].clone()),
+                        None => {
+                            let smallest = |index, fails: &dyn Fn(&Message) -> bool| {
+                                hostile::smallest(batch(seed, number).swap_remove(index), fails)
+                            };
+                            let drawn = batch(seed, number);
+                            let drawn: Vec<_> = drawn.iter().map(ValueTree::current).collect();
+                            target.exchange(number / 2, protocol, &drawn, smallest);
+                        }
+                    }
                 }
             });
         }
@@ -102,20 +110,26 @@ fn every_byte() -> Vec<Vec<Message>> {
     messages.chunks(BATCH).map(<[Message]>::to_vec).collect()
 }
 
-/// Returns the messages of a batch.
-fn random(seed: u64, batch: usize) -> Vec<Message> {
-    let batch = u64::try_from(batch).expect("a number");
-    let mut source = Source::from_seed(seed.wrapping_add(batch));
-    let message =
-        (hostile::request(), hostile::response()).prop_map(|(request, response)| Message {
+/// Returns the messages of a batch, as proptest draws and shrinks them.
+fn batch(seed: u64, number: usize) -> Vec<impl ValueTree<Value = Message>> {
+    let number = u64::try_from(number).expect("a number");
+    let mut source = Source::from_seed(seed.wrapping_add(number));
+    let message = message();
+    (0..BATCH).map(|_| source.draw_tree(&message)).collect()
+}
+
+/// Half of the messages have an upstream that speaks HTTP/2, and an eighth is redirected by Envoy, so
+/// that the filter runs twice.
+fn message() -> impl Strategy<Value = Message> {
+    let path = prop_oneof![3 => Just("/"), 1 => Just("/moved"), 4 => Just("/h2")];
+    (path, hostile::request(), hostile::response()).prop_map(|(path, request, response)| {
+        let mut message = Message {
             path: request.path,
             request: request.lines,
             response,
-        });
-    let message = |index: usize| {
-        let mut message = source.draw(&message);
-        if index % 2 == 1 {
-            message.path.splice(..1, *b"/h2");
+        };
+        message.path.splice(..1, path.bytes());
+        if path == "/h2" {
             // A response that is more than Envoy accepts ends the connection and with it the other
             // responses on it.
             message.response = as_http2(&message.response);
@@ -125,8 +139,7 @@ fn random(seed: u64, batch: usize) -> Vec<Message> {
             message.response.truncate(20);
         }
         message
-    };
-    (0..BATCH).map(message).collect()
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -169,11 +182,11 @@ impl Target {
         let mut configurations: Vec<_> = cases::all().iter().map(|case| case.config).collect();
         configurations.sort_unstable();
         configurations.dedup();
-        let mut config = stage::config(start_http1(), &configurations).expect("a configuration");
+        let mut config = testbed::config(start_http1(), &configurations).expect("a configuration");
         let address = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address";
         let http2 = format!("/static_resources/clusters/2{address}/socket_address/port_value");
         *at(&mut config, &http2) = start_http2().into();
-        let listeners = stage::listeners(&mut config);
+        let listeners = testbed::listeners(&mut config);
         let mut plain = listeners.last().expect("listeners").clone();
         plain["name"] = "plain".into();
         at(&mut plain, &format!("{MANAGER}/http_filters"))
@@ -197,7 +210,7 @@ impl Target {
         ];
         let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
         let listeners = configurations.iter().enumerate().map(|(number, text)| {
-            let port = envoy.port(&stage::listener_name(number)).expect("a port");
+            let port = envoy.port(&testbed::listener_name(number)).expect("a port");
             (
                 port,
                 Config::read(text.as_bytes()).expect("a configuration"),
@@ -212,34 +225,54 @@ impl Target {
     }
 
     /// Sends a batch to the listener of one configuration, and checks each outcome.
-    fn exchange(&self, configuration: usize, protocol: Protocol, messages: &[Message]) {
+    /// `smallest` returns the smallest message that fails like the one at an index.
+    fn exchange(
+        &self,
+        configuration: usize,
+        protocol: Protocol,
+        messages: &[Message],
+        smallest: impl Fn(usize, &dyn Fn(&Message) -> bool) -> Message,
+    ) {
         let (port, config) = &self.listeners[configuration % self.listeners.len()];
-        let mut messages = messages.to_vec();
-        if protocol == Protocol::Http2 {
-            for message in &mut messages {
+        let as_sent = |message: &Message| {
+            let mut message = message.clone();
+            if protocol == Protocol::Http2 {
                 message.request = as_http2(&message.request);
             }
-        }
-        let outcomes = protocol.send(*port, &messages);
-        for (message, mut outcome) in messages.iter().zip(outcomes) {
+            message
+        };
+        let messages: Vec<_> = messages.iter().map(as_sent).collect();
+        let send = |port, message: &Message| {
             let message = std::slice::from_ref(message);
-            let again = |port| protocol.send(port, message).remove(0);
+            protocol.send(port, message).remove(0)
+        };
+        let is_as_expected = |message: &Message, outcome: &Outcome| {
+            let check = || self.check(config, message, outcome, || send(self.plain, message));
+            std::panic::catch_unwind(check).is_ok()
+        };
+        let outcomes = protocol.send(*port, &messages);
+        for (index, (message, mut outcome)) in messages.iter().zip(outcomes).enumerate() {
             // Another message may have ended a connection that they shared.
             for _ in 0..3 {
-                let is_shared = message[0].path.starts_with(b"/h2");
-                if outcome.status == 0 || outcome.status >= 500 && is_shared {
-                    self.found().unclear += 1; // The filter may have seen it.
-                    outcome = again(*port);
+                let is_shared = message.path.starts_with(b"/h2");
+                // Envoy follows a redirect only if it has all of the request by then.
+                let is_early = outcome.status == 302;
+                if outcome.status == 0 || outcome.status >= 500 && is_shared || is_early {
+                    self.found().unclear += 2; // The filter may have seen it.
+                    outcome = send(*port, message);
                 }
             }
-            let checked = std::panic::catch_unwind(|| {
-                self.check(config, &message[0], &outcome, || again(self.plain));
-            });
-            assert!(
-                checked.is_ok(),
-                "{protocol:?} {config:?}\n{}{outcome}",
-                message[0]
-            );
+            if !is_as_expected(message, &outcome) {
+                let fails = |message: &Message| {
+                    let message = as_sent(message);
+                    !is_as_expected(&message, &send(*port, &message))
+                };
+                let smallest = as_sent(&smallest(index, &fails));
+                panic!(
+                    "{protocol:?} {config:?}\n{message}{outcome}\nsmallest that fails:\n{smallest}{}",
+                    send(*port, &smallest)
+                );
+            }
         }
     }
 
@@ -260,17 +293,29 @@ impl Target {
         let is_clear = !has_line_break(&message.request);
         let ids = values(&outcome.headers, &config.header);
         let mut counters = Vec::new();
+        let counters_of_runs = || {
+            let mut counters = expected.counters();
+            if message.is_moved() && !is_rejected {
+                counters.extend(config.counters_of_later_run(&expected));
+            }
+            counters
+        };
+        let runs = if message.is_moved() { 2 } else { 1 };
         match outcome.status {
             400 if is_rejected && is_clear && is_problem(outcome) => {
                 counters = expected.counters();
                 self.check_new(config, ids[0]);
             }
-            400 if !is_clear && is_problem(outcome) => self.found().unclear += 1,
+            400 if !is_clear && is_problem(outcome) => self.found().unclear += runs,
             200 if is_clear && !has_line_break(&message.response) => {
                 assert!(!is_rejected);
-                counters = expected.counters();
+                counters = counters_of_runs();
                 let (path, seen) = outcome.seen();
-                assert_eq!(path, message.path);
+                if message.is_moved() {
+                    assert_eq!(path, MOVED_TO.as_bytes());
+                } else {
+                    assert_eq!(path, message.path);
+                }
                 // The id and its header.
                 let received = joined(&seen, &config.header);
                 let id = match &expected.id {
@@ -283,12 +328,8 @@ impl Target {
                 let sent = joined(&request, &config.header);
                 assert_eq!(received, if expected.sets_id { id.clone() } else { sent });
                 if let Some(original) = config.original() {
-                    let originals = values(&seen, original);
-                    match &expected.original {
-                        OriginalChange::None => assert_eq!(originals, values(&request, original)),
-                        OriginalChange::Remove => assert!(originals.is_empty()),
-                        OriginalChange::Set(value) => assert_eq!(originals, [value]),
-                    }
+                    let sent = values(&request, original);
+                    assert_eq!(values(&seen, original), expected.originals(&sent));
                 }
                 // All others.
                 let ours = [Some(config.header.as_str()), config.original()];
@@ -300,6 +341,7 @@ impl Target {
                     "x-envoy-expected-rq-timeout-ms",
                     "x-envoy-internal",
                     "x-envoy-external-address",
+                    "x-envoy-original-url", // after an internal redirect
                 ];
                 let others = |lines: &[Line]| without(lines, &[&ours[..], &by_envoy].concat());
                 assert_eq!(others(&seen), others(&request));
@@ -332,14 +374,16 @@ impl Target {
                 let came_far = status == 200 || status >= 500;
                 if came_far && is_clear {
                     assert!(!is_rejected);
-                    counters = expected.counters();
+                    counters = counters_of_runs();
                     match &expected.id {
                         _ if config.echo != "overwrite" => {}
                         ExpectedId::Is(id) => assert_eq!(ids, [id]),
                         ExpectedId::New(_) => self.check_new(config, ids[0]),
                     }
                 }
-                self.found().unclear += u64::from(status == 200 || came_far && !is_clear);
+                if status == 200 || came_far && !is_clear {
+                    self.found().unclear += runs;
+                }
             }
         }
         let mut found = self.found();

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
-use crate::client::Connection;
-use crate::stage::{Stage, Test, eventually};
-use crate::upstream::Reply;
+use crate::testbed::{Test, Testbed, eventually};
 use test_support::cases;
+use test_support::client::Connection;
+use test_support::upstream::Reply;
 
 pub const TESTS: &[Test] = &[
     (
@@ -28,8 +28,8 @@ const OURS: &str = "wasm log request-id request-id: ";
 /// What the filter says whether requests come or not.
 const EACH_SECOND: &str = " streams open, ";
 
-fn start(stage: &Stage) {
-    let log = stage.envoy.log();
+fn start(testbed: &Testbed) {
+    let log = testbed.envoy.log();
     let lines: Vec<_> = log
         .lines()
         .filter_map(|line| line.split_once(OURS))
@@ -43,15 +43,15 @@ fn start(stage: &Stage) {
         lines[1]
     );
     // Each plugin says it in each VM: the one Envoy tries it in, the main thread's, and a worker's.
-    let plugins = stage.plugins();
+    let plugins = testbed.plugins();
     assert_eq!(
         lines.iter().filter(|line| **line == started).count(),
         3 * plugins
     );
 }
 
-fn warning(stage: &Stage) {
-    let log = stage.envoy.log();
+fn warning(testbed: &Testbed) {
+    let log = testbed.envoy.log();
     let warnings = log
         .lines()
         .filter(|line| line.contains("[warning][wasm]") && line.contains("samples traces"));
@@ -63,8 +63,8 @@ fn warning(stage: &Stage) {
     assert_eq!(warnings.count(), 3 * plugins.len());
 }
 
-fn bad_value(stage: &Stage) {
-    let exchange = stage.exchange(
+fn bad_value(testbed: &Testbed) {
+    let exchange = testbed.exchange(
         "/",
         &[("x-request-id", b"secret\x80\"value".to_vec())],
         Reply::ok(&[]),
@@ -74,22 +74,22 @@ fn bad_value(stage: &Stage) {
     }
 }
 
-fn set_level(stage: &Stage, level: &str) {
-    stage
+fn set_level(testbed: &Testbed, level: &str) {
+    testbed
         .envoy
         .post(&format!("/logging?wasm={level}"))
         .expect("Envoy takes the level");
 }
 
 /// How many lines of the filter one more request makes.
-fn lines_of_a_request(stage: &Stage) -> usize {
-    let path = stage.unique("/");
-    let mark = stage.envoy.mark();
-    let mut connection = Connection::open(stage.port);
+fn lines_of_a_request(testbed: &Testbed) -> usize {
+    let path = testbed.unique("/");
+    let mark = testbed.envoy.mark();
+    let mut connection = Connection::open(testbed.port);
     connection.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes());
     connection.receive().id();
-    stage.access_log(mark, &path);
-    stage
+    testbed.access_log(mark, &path);
+    testbed
         .envoy
         .log()
         .lines()
@@ -99,9 +99,9 @@ fn lines_of_a_request(stage: &Stage) -> usize {
 }
 
 /// Waits until a request makes so many lines: a new level takes up to a second.
-fn wait_for(stage: &Stage, lines: usize) {
+fn wait_for(testbed: &Testbed, lines: usize) {
     eventually(Duration::from_secs(10), || {
-        let made = lines_of_a_request(stage);
+        let made = lines_of_a_request(testbed);
         (
             made == lines,
             format!("a request makes {made} lines, not {lines}"),
@@ -109,24 +109,24 @@ fn wait_for(stage: &Stage, lines: usize) {
     });
 }
 
-fn level(stage: &Stage) {
-    set_level(stage, "info");
-    wait_for(stage, 0);
-    set_level(stage, "debug");
-    wait_for(stage, 1);
-    set_level(stage, "trace");
+fn level(testbed: &Testbed) {
+    set_level(testbed, "info");
+    wait_for(testbed, 0);
+    set_level(testbed, "debug");
+    wait_for(testbed, 1);
+    set_level(testbed, "trace");
 }
 
 /// At info the filter does not even hand a line to Envoy for it to drop.
-fn debug_only(stage: &Stage) {
+fn debug_only(testbed: &Testbed) {
     let silent = (0..10).any(|_| {
-        set_level(stage, "info");
+        set_level(testbed, "info");
         thread::sleep(Duration::from_millis(1100)); // The filter notices with its next tick.
         // Until the tick after that it works at info, while Envoy already shows each call.
-        let mark = stage.envoy.mark();
-        set_level(stage, "trace");
-        stage.exchange("/", &[], Reply::ok(&[]));
-        let log = stage.envoy.log();
+        let mark = testbed.envoy.mark();
+        set_level(testbed, "trace");
+        testbed.exchange("/", &[], Reply::ok(&[]));
+        let log = testbed.envoy.log();
         let calls = |call| {
             log.lines()
                 .skip(mark)
@@ -136,5 +136,5 @@ fn debug_only(stage: &Stage) {
         calls("proxy_on_request_headers(") == 1 && calls("proxy_log(") == 0
     });
     assert!(silent, "each of ten requests made a line");
-    wait_for(stage, 1);
+    wait_for(testbed, 1);
 }

@@ -1,29 +1,25 @@
 //! The filter in a real Envoy, in the configuration that the project ships.
 
-mod client;
 mod counters;
 mod echo;
 mod hops;
 mod hostile;
 mod log;
-mod memory;
-mod peers;
 mod protocols;
 mod replies;
 mod second_run;
 mod soak;
-mod stage;
 mod table;
+mod testbed;
 mod tracing;
 mod trap;
 mod updates;
-mod upstream;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
-use stage::Shared;
+use testbed::Shared;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -34,14 +30,12 @@ fn main() -> ExitCode {
     trials.extend(tracing::trials());
     let untraced = [
         protocols::TESTS,
-        peers::TESTS,
         replies::TESTS,
         log::TESTS,
         updates::TESTS,
         counters::TESTS,
         hops::TESTS,
         second_run::TESTS,
-        memory::TESTS,
         hostile::TESTS,
         trap::TESTS,
         soak::TESTS,
@@ -49,9 +43,9 @@ fn main() -> ExitCode {
     for (name, test) in untraced.concat() {
         let shared = Arc::clone(&shared);
         trials.push(Trial::test(name, move || {
-            let stage = shared.traced(None)?;
-            stage.settle();
-            test(stage);
+            let testbed = shared.traced(None)?;
+            testbed.settle();
+            test(testbed);
             Ok(())
         }));
     }

@@ -10,9 +10,9 @@ use request_id_rules::policy::IdFormat;
 use tokio::net::TcpListener;
 use tokio::runtime;
 
-use crate::client::{Connection, TIMEOUT};
-use crate::stage::{Stage, Test, is_new, is_new_of};
-use crate::upstream::Reply;
+use crate::testbed::{Test, Testbed, is_new, is_new_of};
+use test_support::client::{Connection, TIMEOUT};
+use test_support::upstream::Reply;
 
 pub const TESTS: &[Test] = &[
     (
@@ -61,16 +61,16 @@ pub const TESTS: &[Test] = &[
     ),
 ];
 
-fn keep_alive(stage: &Stage) {
-    let mut connection = Connection::open(stage.port);
+fn keep_alive(testbed: &Testbed) {
+    let mut connection = Connection::open(testbed.port);
     let mut ids = Vec::new();
     for given in [None, Some("mine"), None] {
-        let path = stage.unique("/");
+        let path = testbed.unique("/");
         let line = given.map_or(String::new(), |id| format!("x-request-id: {id}\r\n"));
         connection.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n{line}\r\n").as_bytes());
         let id = connection.receive().id();
         assert_eq!(
-            crate::client::all(&stage.upstream.seen(&path)[0].headers, "x-request-id"),
+            test_support::client::all(&testbed.upstream.seen(&path)[0].headers, "x-request-id"),
             [id.as_bytes()]
         );
         ids.push(id);
@@ -82,13 +82,13 @@ fn keep_alive(stage: &Stage) {
     assert_eq!(ids[1], "mine");
 }
 
-fn pipelining(stage: &Stage) {
-    let mut connection = Connection::open(stage.port);
+fn pipelining(testbed: &Testbed) {
+    let mut connection = Connection::open(testbed.port);
     let requests: String = ["mine", "", "yours"]
         .map(|id| {
             format!(
                 "GET {} HTTP/1.1\r\nhost: test\r\nx-request-id: {id}\r\n\r\n",
-                stage.unique("/")
+                testbed.unique("/")
             )
         })
         .concat();
@@ -98,20 +98,20 @@ fn pipelining(stage: &Stage) {
     assert!(is_new(&ids[1]));
 }
 
-fn sortable(stage: &Stage) {
-    let mut connection = Connection::open(stage.port_with(r#"{"generate": "uuid7"}"#));
+fn sortable(testbed: &Testbed) {
+    let mut connection = Connection::open(testbed.port_with(r#"{"generate": "uuid7"}"#));
     let requests =
-        [(); 200].map(|()| format!("GET {} HTTP/1.1\r\nhost: test\r\n\r\n", stage.unique("/")));
+        [(); 200].map(|()| format!("GET {} HTTP/1.1\r\nhost: test\r\n\r\n", testbed.unique("/")));
     connection.send(requests.concat().as_bytes());
     let ids = [(); 200].map(|()| connection.receive().id());
     assert!(ids.is_sorted_by(|one, next| one < next), "{ids:#?}");
     assert!(ids.iter().all(|id| is_new_of(IdFormat::Uuid7, id)));
 }
 
-fn head(stage: &Stage) {
-    let mut connection = Connection::open(stage.port);
-    let path = stage.unique("/");
-    stage.upstream.expect(
+fn head(testbed: &Testbed) {
+    let mut connection = Connection::open(testbed.port);
+    let path = testbed.unique("/");
+    testbed.upstream.expect(
         &path,
         Reply::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n".to_vec()),
     );
@@ -121,9 +121,9 @@ fn head(stage: &Stage) {
     assert_eq!(connection.receive_head().id(), "mine");
 }
 
-fn body(stage: &Stage) {
-    let mut connection = Connection::open(stage.port);
-    let path = stage.unique("/");
+fn body(testbed: &Testbed) {
+    let mut connection = Connection::open(testbed.port);
+    let path = testbed.unique("/");
     let request = format!(
         "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: 100000\r\n\r\n{}",
         "x".repeat(100_000)
@@ -134,27 +134,27 @@ fn body(stage: &Stage) {
     assert!(is_new(&response.id()));
 }
 
-fn body_calls(stage: &Stage) {
+fn body_calls(testbed: &Testbed) {
     let chunks = |count: usize| {
         let chunk = format!("4000\r\n{}\r\n", "x".repeat(16 * 1024));
         chunk.repeat(count) + "0\r\n\r\n"
     };
     let calls = |chunk_count: usize| {
-        let path = stage.unique("/");
+        let path = testbed.unique("/");
         let body = chunks(chunk_count);
         let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-        stage
+        testbed
             .upstream
             .expect(&path, Reply::Bytes(format!("{head}{body}").into()));
-        let mark = stage.envoy.mark();
-        let mut connection = Connection::open(stage.port);
+        let mark = testbed.envoy.mark();
+        let mut connection = Connection::open(testbed.port);
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
         );
         connection.send(format!("{head}{body}").as_bytes());
         let response = connection.receive();
         assert!(response.body.len() >= chunk_count * 16 * 1024);
-        let exchange = stage.finish(mark, &path, response);
+        let exchange = testbed.finish(mark, &path, response);
         assert!(exchange.seen().body.len() >= chunk_count * 16 * 1024);
         let calls = exchange.traced("[host->vm] ");
         let names = calls.iter().filter_map(|call| call.split_once('('));
@@ -179,9 +179,9 @@ fn body_calls(stage: &Stage) {
     assert_eq!(calls(64), of_one_chunk);
 }
 
-fn expect_continue(stage: &Stage) {
-    let mut connection = Connection::open(stage.port);
-    let path = stage.unique("/");
+fn expect_continue(testbed: &Testbed) {
+    let mut connection = Connection::open(testbed.port);
+    let path = testbed.unique("/");
     connection.send(
         format!("POST {path} HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\nx-request-id: mine\r\ncontent-length: 1\r\n\r\n")
             .as_bytes(),
@@ -194,11 +194,11 @@ fn expect_continue(stage: &Stage) {
 
 /// Sends all requests at once on one HTTP/2 connection.
 fn http2(
-    stage: &Stage,
+    testbed: &Testbed,
     requests: Vec<(String, Vec<&'static [u8]>)>,
 ) -> Vec<Result<Response<()>, h2::Error>> {
     runtime().block_on(async {
-        let stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, stage.port))
+        let stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, testbed.port))
             .await
             .expect("Envoy listens");
         let (mut client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
@@ -238,19 +238,21 @@ fn ids(headers: &HeaderMap) -> Vec<&str> {
         .collect()
 }
 
-fn http2_streams(stage: &Stage) {
+fn http2_streams(testbed: &Testbed) {
     let given: [&[&[u8]]; 4] = [&[], &[b"mine"], &[], &[b"yours"]];
-    let requests = given.map(|ids| (stage.unique("/"), ids.to_vec())).to_vec();
+    let requests = given
+        .map(|ids| (testbed.unique("/"), ids.to_vec()))
+        .to_vec();
     let paths: Vec<_> = requests.iter().map(|(path, _)| path.clone()).collect();
-    let responses: Vec<_> = http2(stage, requests)
+    let responses: Vec<_> = http2(testbed, requests)
         .into_iter()
         .map(|response| response.expect("a response"))
         .collect();
     for (path, response) in paths.iter().zip(&responses) {
-        let seen = stage.upstream.seen(path);
+        let seen = testbed.upstream.seen(path);
         assert_eq!(ids(response.headers()).len(), 1);
         assert_eq!(
-            crate::client::all(&seen[0].headers, "x-request-id").concat(),
+            test_support::client::all(&seen[0].headers, "x-request-id").concat(),
             ids(response.headers())[0].as_bytes()
         );
     }
@@ -265,7 +267,7 @@ fn http2_streams(stage: &Stage) {
     );
 }
 
-fn http2_bytes(stage: &Stage) {
+fn http2_bytes(testbed: &Testbed) {
     let given: [&[&[u8]]; 5] = [
         &[b"caf\xe9\xff"],
         &[b"a", b"b"],
@@ -273,8 +275,10 @@ fn http2_bytes(stage: &Stage) {
         &[b""],
         &[b"a b"],
     ];
-    let requests = given.map(|ids| (stage.unique("/"), ids.to_vec())).to_vec();
-    let responses: Vec<_> = http2(stage, requests)
+    let requests = given
+        .map(|ids| (testbed.unique("/"), ids.to_vec()))
+        .to_vec();
+    let responses: Vec<_> = http2(testbed, requests)
         .into_iter()
         .map(|response| response.expect("a response"))
         .collect();
@@ -290,9 +294,11 @@ fn http2_bytes(stage: &Stage) {
 
 /// A blank around a value is malformed in HTTP/2 (RFC 9113, 8.2.1). Whether Envoy refuses or trims
 /// it, it is no part of an id.
-fn http2_blanks(stage: &Stage) {
-    let [response] = &http2(stage, vec![(stage.unique("/"), vec![b" mine ".as_slice()])])[..]
-    else {
+fn http2_blanks(testbed: &Testbed) {
+    let [response] = &http2(
+        testbed,
+        vec![(testbed.unique("/"), vec![b" mine ".as_slice()])],
+    )[..] else {
         panic!("one response");
     };
     if let Ok(response) = response {
@@ -300,8 +306,8 @@ fn http2_blanks(stage: &Stage) {
     }
 }
 
-fn http2_upstream(stage: &Stage) {
-    let exchange = stage.exchange("/h2", &[("x-request-id", b"mine".to_vec())], Reply::Close);
+fn http2_upstream(testbed: &Testbed) {
+    let exchange = testbed.exchange("/h2", &[("x-request-id", b"mine".to_vec())], Reply::Close);
     assert_eq!(exchange.response.id(), "mine");
     assert_eq!(exchange.response.all("x-seen-request-id"), [b"mine"]);
     assert_eq!(
@@ -310,8 +316,8 @@ fn http2_upstream(stage: &Stage) {
     );
 }
 
-fn grpc_trailers_only(stage: &Stage) {
-    let exchange = stage.exchange(
+fn grpc_trailers_only(testbed: &Testbed) {
+    let exchange = testbed.exchange(
         "/h2",
         &[("content-type", b"application/grpc".to_vec())],
         Reply::Close,
@@ -328,8 +334,8 @@ fn grpc_trailers_only(stage: &Stage) {
     );
 }
 
-fn grpc_local_reply(stage: &Stage) {
-    let exchange = stage.exchange(
+fn grpc_local_reply(testbed: &Testbed) {
+    let exchange = testbed.exchange(
         "/refused",
         &[("content-type", b"application/grpc".to_vec())],
         Reply::Close,
@@ -338,17 +344,17 @@ fn grpc_local_reply(stage: &Stage) {
     assert!(is_new(&exchange.response.id()));
 }
 
-fn web_socket(stage: &Stage) {
-    let path = stage.unique("/web-socket");
-    stage.upstream.expect(&path, Reply::WebSocket);
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, stage.port)).expect("Envoy listens");
+fn web_socket(testbed: &Testbed) {
+    let path = testbed.unique("/web-socket");
+    testbed.upstream.expect(&path, Reply::WebSocket);
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, testbed.port)).expect("Envoy listens");
     stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     let (mut socket, response) =
         tungstenite::client(format!("ws://test{path}"), stream).expect("an upgrade");
     let id = response.headers()["x-request-id"].to_str().expect("ASCII");
     assert!(is_new(id));
     assert_eq!(
-        crate::client::all(&stage.upstream.seen(&path)[0].headers, "x-request-id"),
+        test_support::client::all(&testbed.upstream.seen(&path)[0].headers, "x-request-id"),
         [id.as_bytes()]
     );
     socket.send("hello".into()).expect("a message out");

@@ -1,20 +1,19 @@
 //! The filter runs more than once for a request: after redirects inside Envoy, and as two plugins.
 //! However often it runs, the upstreams, the client and the access log have one id.
 
-use request_id_rules::request::OriginalChange;
 use serde_json::{Value, json};
 use test_support::cases::{Line, ORIGINAL};
 use test_support::message::{as_envoy, owned, source_address};
-use test_support::reference::Config;
+use test_support::reference::{Config, values};
 use test_support::verdict::{ExpectedId, Verdict};
 use xtask::envoy::{Output, Process};
 
-use crate::client::{Connection, Response, all};
-use crate::stage::{
-    self, FILTER, MANAGER, PLUGIN, Stage, Test, at, get, is_new_of, listener_name, listeners,
+use crate::testbed::{
+    self, FILTER, MANAGER, Test, Testbed, at, get, is_new_of, listener_name, listeners,
     string_value,
 };
-use crate::upstream::{Reply, Seen, Upstream};
+use test_support::client::{Connection, Response, all};
+use test_support::upstream::{Reply, Seen, Upstream};
 
 pub const TESTS: &[Test] = &[
     (
@@ -100,7 +99,7 @@ impl Proxy {
             Reply::Bytes(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_vec()),
         );
         let first: Vec<_> = chains.iter().map(|chain| chain[0]).collect();
-        let mut config = stage::config(upstream.port, &first).expect("a configuration");
+        let mut config = testbed::config(upstream.port, &first).expect("a configuration");
         for (index, chain) in chains.iter().enumerate() {
             let name = listener_name(index);
             let listener = listeners(&mut config)
@@ -225,7 +224,7 @@ fn error_page() -> Value {
     })
 }
 
-fn one_id_and_one_origin(_: &Stage) {
+fn one_id_and_one_origin(_: &Testbed) {
     let policies = policies();
     let once = policies.iter().map(|policy| vec![policy.as_str()]);
     let twice = policies.iter().map(|policy| vec![policy.as_str(); 2]);
@@ -254,7 +253,11 @@ fn one_id_and_one_origin(_: &Stage) {
                 };
                 assert_eq!(passed.seen.len(), runs, "{}", shown());
                 for seen in &passed.seen {
-                    check_original(&config, &verdict, &sent, seen, &shown());
+                    // As the first run left it.
+                    if config.original().is_some() {
+                        let originals = verdict.originals(&values(&sent, ORIGINAL));
+                        assert_eq!(all(&seen.headers, ORIGINAL), originals, "{}", shown());
+                    }
                 }
             }
         }
@@ -271,30 +274,8 @@ fn check_id(verdict: &Verdict, id: &[u8], shown: &str) {
     }
 }
 
-/// `incoming.original` reaches every upstream of the request as the first run left it.
-fn check_original(
-    config: &Config,
-    verdict: &Verdict,
-    sent: &[(Vec<u8>, Vec<u8>)],
-    seen: &Seen,
-    shown: &str,
-) {
-    if config.original().is_none() {
-        return;
-    }
-    let originals = all(&seen.headers, ORIGINAL);
-    match &verdict.original {
-        OriginalChange::None => {
-            let theirs = test_support::reference::values(sent, ORIGINAL);
-            assert_eq!(originals, theirs, "{shown}");
-        }
-        OriginalChange::Remove => assert!(originals.is_empty(), "{shown}"),
-        OriginalChange::Set(value) => assert_eq!(originals, [value], "{shown}"),
-    }
-}
-
 /// In Istio, for example, a gateway's plugin and one of the whole mesh, whose policies differ.
-fn different_policies_agree(_: &Stage) {
+fn different_policies_agree(_: &Testbed) {
     let policies = [
         "{}",
         r#"{"incoming": {"trust": "none"}}"#,
@@ -308,11 +289,11 @@ fn different_policies_agree(_: &Stage) {
         .flat_map(|outer| policies.iter().map(move |inner| vec![*outer, *inner]))
         .collect();
     let proxy = Proxy::start(&chains, |_| {});
-    for index in 0..chains.len() {
+    for (index, chain) in chains.iter().enumerate() {
         for lines in requests("x-request-id") {
             for way in WAYS {
                 let passed = proxy.send(index, way, &lines);
-                let shown = format!("{:?} {way} {lines:?}", chains[index]);
+                let shown = format!("{chain:?} {way} {lines:?}");
                 assert!(!passed.id("x-request-id").is_empty(), "{shown}");
             }
         }
@@ -320,7 +301,7 @@ fn different_policies_agree(_: &Stage) {
 }
 
 /// A connection that is kept alive has nothing in common with the next request on it but the client.
-fn earlier_request(_: &Stage) {
+fn earlier_request(_: &Testbed) {
     let untrusting = r#"{"incoming": {"trust": "none"}}"#;
     let proxy = Proxy::start(&[vec![untrusting]], |_| {});
     let mut connection = proxy.open(0);
@@ -337,10 +318,10 @@ fn earlier_request(_: &Stage) {
     connection.send(&get("test", "/last", &claims));
     let second = connection.receive().id();
     assert_ne!(second, first);
-    assert!(stage::is_new(&second));
+    assert!(testbed::is_new(&second));
 }
 
-fn changed_in_between(_: &Stage) {
+fn changed_in_between(_: &Testbed) {
     let untrusting = r#"{"incoming": {"trust": "none"}}"#;
     let lua = r#"function envoy_on_request(handle) handle:headers():replace("x-request-id", "by-lua") end"#;
     let proxy = Proxy::start(&[vec![untrusting; 2]], |listener| {
@@ -356,20 +337,14 @@ fn changed_in_between(_: &Stage) {
     });
     let passed = proxy.send(0, "/last", &[]);
     let id = String::from_utf8(passed.id("x-request-id")).expect("text");
-    assert!(stage::is_new(&id), "{id}");
+    assert!(testbed::is_new(&id), "{id}");
 }
 
 /// Without `declare_property` the second run takes the first one's id for the client's.
-fn host_without_memory(_: &Stage) {
+fn host_without_memory(_: &Testbed) {
     let untrusting = r#"{"incoming": {"trust": "none"}}"#;
     let proxy = Proxy::start(&[vec![untrusting], vec!["{}"]], |listener| {
-        let allowed = stage::HOST_CALLS
-            .iter()
-            .filter(|call| **call != "proxy_call_foreign_function");
-        let allowed: serde_json::Map<_, _> =
-            allowed.map(|call| ((*call).into(), json!({}))).collect();
-        at(listener, PLUGIN)["capability_restriction_config"] =
-            json!({"allowed_capabilities": allowed});
+        testbed::restrict(listener, &["proxy_call_foreign_function"]);
     });
     let passed = proxy.send(0, "/moved", &[]);
     assert_eq!(passed.response.status, 200);

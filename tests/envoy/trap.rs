@@ -11,10 +11,10 @@ use walrus::ir::{BinaryOp, Binop, Const, LocalGet, Value as Constant};
 use xtask::envoy::{Output, Process};
 use xtask::module;
 
-use crate::client::{self, Connection, Response};
 use crate::counters::counters;
-use crate::stage::{self, PLUGIN, Stage, Test, at, eventually, get, is_new, listeners};
-use crate::upstream::{Reply, Upstream};
+use crate::testbed::{self, PLUGIN, Test, Testbed, at, eventually, get, is_new, listeners};
+use test_support::client::{self, Connection, Response};
+use test_support::upstream::{Reply, Upstream};
 
 pub const TESTS: &[Test] = &[
     (
@@ -99,7 +99,7 @@ impl Trapped {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("trapping.wasm");
         fs::write(&file, trapping()).expect("a file");
-        let mut config = stage::config(upstream.port, &[""]).expect("a configuration");
+        let mut config = testbed::config(upstream.port, &[""]).expect("a configuration");
         let listener = listeners(&mut config).last_mut().expect("our listener");
         let name = listener["name"].as_str().expect("a name").to_owned();
         listener["stat_prefix"] = "main".into();
@@ -265,7 +265,7 @@ fn has_no_id(response: &Response) -> bool {
     response.status == 200 && response.all("x-request-id").is_empty()
 }
 
-fn reload(_: &Stage) {
+fn reload(_: &Testbed) {
     let trapped = Trapped::with(&json!({"failure_policy": "FAIL_RELOAD"}));
     assert_those_under_way_fail(&trapped);
     let next = trapped.request(0);
@@ -307,13 +307,13 @@ fn reload(_: &Stage) {
     );
 }
 
-fn open(_: &Stage) {
+fn open(_: &Testbed) {
     let trapped = Trapped::with(&json!({"failure_policy": "FAIL_OPEN"}));
     assert_those_under_way_fail(&trapped);
     assert_for_ever(&trapped, has_no_id);
 }
 
-fn old_open(_: &Stage) {
+fn old_open(_: &Testbed) {
     let trapped = Trapped::with(&json!({"fail_open": true}));
     assert!(has_no_id(&trapped.trapping), "{:?}", trapped.trapping);
     for (response, _) in &trapped.under_way {
@@ -326,7 +326,7 @@ fn old_open(_: &Stage) {
     assert_for_ever(&trapped, has_no_id);
 }
 
-fn closed(_: &Stage) {
+fn closed(_: &Testbed) {
     let trapped = Trapped::with(&json!({"failure_policy": "FAIL_CLOSED"}));
     assert_those_under_way_fail(&trapped);
     assert_for_ever(&trapped, |response| response.status == 503);

@@ -12,11 +12,11 @@ use request_id_rules::policy::IdFormat;
 use serde_json::{Value, json};
 use xtask::envoy::{Output, Process};
 
-use crate::client::{Connection, Response};
-use crate::stage::{
-    self, FILTER, PLUGIN, Stage, Test, at, eventually, is_new_of, listeners, string_value,
+use crate::testbed::{
+    self, FILTER, PLUGIN, Test, Testbed, at, eventually, is_new_of, listeners, string_value,
 };
-use crate::upstream::{Reply, Upstream};
+use test_support::client::{Connection, Response};
+use test_support::upstream::{Reply, Upstream};
 
 pub const TESTS: &[Test] = &[
     (
@@ -48,7 +48,7 @@ const PROBLEMS: [&str; 3] = [
 
 /// The start of an Envoy whose filter has this `configuration`, which has to fail.
 fn failed_start(configuration: Value) -> String {
-    let mut config = stage::config(1, &[""]).expect("a configuration");
+    let mut config = testbed::config(1, &[""]).expect("a configuration");
     let listener = listeners(&mut config).last_mut().expect("our listener");
     at(listener, PLUGIN)["configuration"] = configuration;
     match Process::start(&config, &Output::Kept, &[]) {
@@ -57,7 +57,7 @@ fn failed_start(configuration: Value) -> String {
     }
 }
 
-fn refused_at_start(_: &Stage) {
+fn refused_at_start(_: &Testbed) {
     let error = failed_start(string_value(BAD));
     assert!(error.contains("Envoy ended with exit status: 1"), "{error}");
     for problem in PROBLEMS {
@@ -65,7 +65,7 @@ fn refused_at_start(_: &Stage) {
     }
 }
 
-fn refused_struct(_: &Stage) {
+fn refused_struct(_: &Testbed) {
     let error = failed_start(json!({
         "@type": "type.googleapis.com/google.protobuf.Struct",
         "value": {"generate": "uuid7"},
@@ -223,7 +223,7 @@ impl Drop for StopOnDrop<'_> {
 
 /// The static configuration and, taken from it, our listener on a port of its own.
 fn static_and_listener(upstream: u16) -> (Value, Value, u16) {
-    let mut config = stage::config(upstream, &[""]).expect("a configuration");
+    let mut config = testbed::config(upstream, &[""]).expect("a configuration");
     let mut listener = listeners(&mut config).pop().expect("our listener");
     let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = probe.local_addr().expect("an address").port();
@@ -234,7 +234,7 @@ fn static_and_listener(upstream: u16) -> (Value, Value, u16) {
 
 const ARGUMENTS: [&str; 4] = ["--concurrency", "2", "--log-level", "error"];
 
-fn listener_discovery(_: &Stage) {
+fn listener_discovery(_: &Testbed) {
     let upstream = Upstream::start();
     let (mut config, mut listener, port) = static_and_listener(upstream.port);
     let folder = tempfile::tempdir().expect("a folder");
@@ -274,7 +274,7 @@ pub fn take_filter(listener: &mut Value, folder: &Path) -> Value {
 /// Where in such a resource the configuration stands.
 pub const CONFIGURATION: &str = "/typed_config/config/configuration";
 
-fn extension_discovery(_: &Stage) {
+fn extension_discovery(_: &Testbed) {
     let upstream = Upstream::start();
     let (mut config, mut listener, port) = static_and_listener(upstream.port);
     let folder = tempfile::tempdir().expect("a folder");

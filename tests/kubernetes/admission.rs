@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::thread;
+use test_support::configuration_pool;
 
 use anyhow::{Context, Result, ensure};
 use request_id_configuration as configuration;
@@ -12,7 +13,7 @@ use ureq::Agent;
 
 use crate::cluster::{Cluster, Running};
 use crate::components;
-use crate::{Test, World, pool};
+use crate::{Test, World};
 
 pub const TESTS: &[Test] = &[
     (
@@ -213,7 +214,7 @@ pub fn crds(cluster: &Cluster) -> Result<()> {
 /// them: objects, in which no key is there twice.
 fn configurations() -> Result<Vec<Value>> {
     let texts: BTreeSet<_> = cases::all().iter().map(|case| case.config).collect();
-    let mut all = pool::configurations();
+    let mut all = configuration_pool::configurations();
     for text in texts.into_iter().filter(|text| !text.trim().is_empty()) {
         let configuration: Value = serde_json::from_str(text).with_context(|| text.to_owned())?;
         ensure!(configuration.is_object(), "{text}");
@@ -404,7 +405,7 @@ fn bases(world: &World) -> Result<()> {
     for namespace in ["istio-system", "higress-system"] {
         let _ = cluster.kubectl(&["create", "namespace", namespace]);
     }
-    for base in crate::bases::all() {
+    for base in test_support::kustomize::all() {
         let mut made: Vec<Value> =
             serde_saphyr::from_multiple(&cluster.kubectl(&["kustomize", &base.path])?)?;
         let mut expected = base.resources;

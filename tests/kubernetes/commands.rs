@@ -3,7 +3,9 @@
 use anyhow::{Result, ensure};
 
 use crate::cluster::Cluster;
-use crate::{Test, World, envoy_gateway, istio, pages};
+use test_support::pages;
+
+use crate::{Test, World, envoy_gateway, istio};
 
 pub const TESTS: &[Test] = &[(
     "documentation: each command of docs/troubleshooting.md succeeds",

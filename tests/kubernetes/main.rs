@@ -2,9 +2,6 @@
 //! Envoy Gateway. README.md beside this file says what is real and what stands in for something.
 
 mod admission;
-#[allow(dead_code)] // Only their paths are looked at here.
-#[path = "../bases/mod.rs"]
-mod bases;
 mod cluster;
 mod commands;
 mod components;
@@ -14,10 +11,6 @@ mod istio;
 mod load;
 mod monitoring;
 mod namespace;
-#[path = "../pages/mod.rs"]
-mod pages;
-#[path = "../pool/mod.rs"]
-mod pool;
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};

@@ -298,6 +298,19 @@ fn list() -> impl Strategy<Value = String> {
     vec(item, 1..5).prop_map(|items| items.join(","))
 }
 
+/// Returns the settings of a property that is checked for this number of messages, unless the
+/// environment variable `PROPTEST_CASES` says otherwise.
+#[must_use]
+pub fn with_cases(cases: u32) -> Config {
+    Config {
+        cases: match std::env::var("PROPTEST_CASES") {
+            Ok(_) => Config::default().cases,
+            Err(_) => cases,
+        },
+        ..Config::default()
+    }
+}
+
 /// Returns messages with every byte value in every header of a request, alone and between others.
 #[must_use]
 pub fn every_byte_of_requests() -> Vec<Vec<Line>> {
@@ -320,6 +333,24 @@ fn every_byte(names: &[&str]) -> Vec<Vec<Line>> {
         }
     }
     messages
+}
+
+/// Returns the smallest value of a tree for which `fails` is still true, after 1,000 attempts at most.
+/// The tree's current value has to fail.
+pub fn smallest<T: ValueTree>(mut tree: T, fails: impl Fn(&T::Value) -> bool) -> T::Value {
+    let mut smallest = tree.current();
+    for _ in 0..1000 {
+        let is_changed = if fails(&tree.current()) {
+            smallest = tree.current();
+            tree.simplify()
+        } else {
+            tree.complicate()
+        };
+        if !is_changed {
+            break;
+        }
+    }
+    smallest
 }
 
 /// Draws values from strategies: the same ones from the same seed.
@@ -350,7 +381,14 @@ impl Source {
     /// # Panics
     /// If the strategy rejects everything it draws, which none of this module does.
     pub fn draw<S: Strategy>(&mut self, strategy: &S) -> S::Value {
-        let tree = strategy.new_tree(&mut self.0).expect("a value");
-        tree.current()
+        self.draw_tree(strategy).current()
+    }
+
+    /// Draws a value together with those to which it shrinks.
+    ///
+    /// # Panics
+    /// If the strategy rejects everything it draws, which none of this module does.
+    pub fn draw_tree<S: Strategy>(&mut self, strategy: &S) -> S::Tree {
+        strategy.new_tree(&mut self.0).expect("a value")
     }
 }

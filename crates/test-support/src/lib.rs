@@ -6,14 +6,33 @@
 //! | [`verdict`] | what the filter must decide about a request, and what follows from it |
 //! | [`reference`](mod@reference) | the rules once more, written from their description alone |
 //! | [`comparison`] | the rules and the reference, compared on any bytes |
+//! | [`configuration_pool`] | configurations with every kind of value under every key |
 //! | [`message`] | the headers of a message as Envoy shows them to the filter |
 //! | [`hostile`] | a generator of messages that nobody should send |
+//! | [`client`], [`upstream`] | an HTTP/1.1 client and server that send any bytes |
+//! | [`commands`] | commands as a user runs them |
+//! | [`kustomize`] | the manifests under `envoy/` |
+//! | [`pages`] | the documentation, taken apart |
+//! | [`svg`] | the chart that `make bench` draws |
 
 #![deny(missing_docs)]
 
 pub mod cases;
+#[cfg(feature = "servers")]
+pub mod client;
+#[cfg(feature = "files")]
+pub mod commands;
 pub mod comparison;
+pub mod configuration_pool;
 pub mod hostile;
+#[cfg(feature = "files")]
+pub mod kustomize;
 pub mod message;
+#[cfg(feature = "files")]
+pub mod pages;
 pub mod reference;
+#[cfg(feature = "files")]
+pub mod svg;
+#[cfg(feature = "servers")]
+pub mod upstream;
 pub mod verdict;

@@ -147,6 +147,17 @@ impl Config {
         }
     }
 
+    /// Returns the counters that a later run of the filter for the same request increments, if nothing
+    /// between the two runs has changed the id.
+    #[must_use]
+    pub fn counters_of_later_run(&self, first: &Verdict) -> Vec<String> {
+        if first.is_dry_run() && !self.remembers(first) {
+            first.counters() // It finds the invalid id again.
+        } else {
+            vec!["kept".into()]
+        }
+    }
+
     /// Returns the format of new ids.
     #[must_use]
     pub fn format(&self) -> IdFormat {

@@ -89,6 +89,17 @@ impl Verdict {
         line
     }
 
+    /// Returns the values that reach the upstream in the header that `incoming.original` names, if the
+    /// client sent these.
+    #[must_use]
+    pub fn originals<'a>(&'a self, sent: &[&'a [u8]]) -> Vec<&'a [u8]> {
+        match &self.original {
+            OriginalChange::None => sent.to_vec(),
+            OriginalChange::Remove => Vec::new(),
+            OriginalChange::Set(value) => vec![value],
+        }
+    }
+
     /// Returns how many request headers are written and how many are removed.
     #[must_use]
     pub fn header_changes(&self) -> (usize, usize) {

@@ -1,8 +1,8 @@
 //! Very many requests of all kinds over two workers, while the configuration changes: with the filter
 //! they come out as without it, and nothing of them stays in it.
 
-mod lane;
-mod plan;
+mod client;
+mod request;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -21,12 +21,12 @@ use tokio::runtime::{self, Runtime};
 use xtask::envoy::{Output, Process};
 
 use crate::counters::counters;
-use crate::stage::{
-    self, MANAGER, Stage, Test, at, eventually, listener_name, listeners, string_value,
+use crate::testbed::{
+    self, MANAGER, Test, Testbed, at, eventually, listener_name, listeners, string_value,
 };
 use crate::updates::{CONFIGURATION, StopOnDrop, publish, take_filter};
-use lane::{Lane, Protocol, Tally};
-use plan::{Kind, Listener};
+use client::{Client, Protocol, Tally};
+use request::{Kind, Listener};
 use upstream::Arrivals;
 
 pub const TESTS: &[Test] = &[(
@@ -46,14 +46,14 @@ fn requests() -> u64 {
     }
 }
 
-/// How many lanes send to which listener, over HTTP/1.1 and over how many shared connections of HTTP/2.
-const LANES: [(Listener, usize, usize); 3] = [
+/// How many clients send to which listener, over HTTP/1.1 and over how many shared connections of HTTP/2.
+const CLIENTS: [(Listener, usize, usize); 3] = [
     (Listener::Main, 24, 2),
     (Listener::Edge, 6, 1),
     (Listener::Strict, 6, 1),
 ];
 
-/// How many lanes share a connection of HTTP/2.
+/// How many clients share a connection of HTTP/2.
 const SHARED: usize = 6;
 
 /// What the configuration changes to, each second. The ids of each are told apart from all others.
@@ -66,7 +66,7 @@ const CONFIGURATIONS: [&str; 4] = [
 
 const REJECT: &str = r#"{"incoming": {"on_invalid": "reject"}}"#;
 
-fn soak(_: &Stage) {
+fn soak(_: &Testbed) {
     let requests = requests();
     let without = run(requests, false);
     let with = run(requests, true);
@@ -98,7 +98,7 @@ fn run(requests: u64, filtered: bool) -> Outcomes {
         "error",
     ];
     let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
-    let mut lanes = lanes(&envoy, &arrivals, filtered);
+    let mut clients = clients(&envoy, &arrivals, filtered);
 
     let warm_up = requests / 10;
     let stop = AtomicBool::new(false);
@@ -111,7 +111,7 @@ fn run(requests: u64, filtered: bool) -> Outcomes {
         let mut warm = None;
         for numbers in [0..warm_up, warm_up..requests] {
             let started = Instant::now();
-            lanes = send(&runtime, mem::take(&mut lanes), numbers.clone());
+            clients = send(&runtime, mem::take(&mut clients), numbers.clone());
             let filter = if filtered { "with" } else { "without" };
             println!(
                 "requests {numbers:?} {filter} the filter: {:.0?}",
@@ -127,10 +127,10 @@ fn run(requests: u64, filtered: bool) -> Outcomes {
                 );
             }
         }
-        for lane in &mut lanes {
-            tally.add(mem::take(&mut lane.tally));
+        for client in &mut clients {
+            tally.add(mem::take(&mut client.tally));
         }
-        drain(&runtime, &envoy, lanes, requests)
+        drain(&runtime, &envoy, clients, requests)
     });
     let mut outcomes = mem::take(&mut tally.outcomes);
     assert_eq!(outcomes.values().sum::<u64>(), requests);
@@ -158,7 +158,7 @@ fn run(requests: u64, filtered: bool) -> Outcomes {
 /// `envoy/envoy.yaml` as the other tests have it, but for what many requests at once need. The filter
 /// of the default configuration is read from a file.
 fn config(upstream: u16, folder: &Path, filtered: bool) -> (Value, Option<Value>) {
-    let mut config = stage::config(upstream, &["", REJECT]).expect("a configuration");
+    let mut config = testbed::config(upstream, &["", REJECT]).expect("a configuration");
     let mut filter = None;
     for listener in listeners(&mut config) {
         if listener["name"] == "demo" {
@@ -190,9 +190,9 @@ fn config(upstream: u16, folder: &Path, filtered: bool) -> (Value, Option<Value>
     (config, filter)
 }
 
-fn lanes(envoy: &Process, arrivals: &Arc<Arrivals>, filtered: bool) -> Vec<Lane> {
-    let mut lanes = Vec::new();
-    for (listener, http1, http2) in LANES {
+fn clients(envoy: &Process, arrivals: &Arc<Arrivals>, filtered: bool) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for (listener, http1, http2) in CLIENTS {
         let port = match listener {
             Listener::Edge => envoy.port("edge"),
             Listener::Main => envoy.port(&listener_name(0)),
@@ -204,7 +204,7 @@ fn lanes(envoy: &Process, arrivals: &Arc<Arrivals>, filtered: bool) -> Vec<Lane>
             let shared = Arc::default();
             (0..SHARED).map(move |_| Protocol::Http2(Arc::clone(&shared)))
         });
-        lanes.extend(http1.chain(http2).map(|protocol| Lane {
+        clients.extend(http1.chain(http2).map(|protocol| Client {
             port,
             listener,
             protocol,
@@ -213,42 +213,42 @@ fn lanes(envoy: &Process, arrivals: &Arc<Arrivals>, filtered: bool) -> Vec<Lane>
             tally: Tally::default(),
         }));
     }
-    lanes
+    clients
 }
 
 /// Sends the requests of these numbers, and waits until all are over.
-fn send(runtime: &Runtime, lanes: Vec<Lane>, numbers: Range<u64>) -> Vec<Lane> {
-    let count = lanes.len();
+fn send(runtime: &Runtime, clients: Vec<Client>, numbers: Range<u64>) -> Vec<Client> {
+    let count = clients.len();
     runtime.block_on(async {
-        let running: Vec<_> = lanes
+        let running: Vec<_> = clients
             .into_iter()
             .zip(numbers.start..)
-            .map(|(lane, first)| tokio::spawn(lane.run((first..numbers.end).step_by(count))))
+            .map(|(client, first)| tokio::spawn(client.run((first..numbers.end).step_by(count))))
             .collect();
-        let mut lanes = Vec::new();
-        for lane in running {
-            lanes.push(lane.await.expect("a lane that is right"));
+        let mut clients = Vec::new();
+        for client in running {
+            clients.push(client.await.expect("a client that is right"));
         }
-        lanes
+        clients
     })
 }
 
 /// Has Envoy drain its listeners while requests come, from this number on, until none is taken.
-fn drain(runtime: &Runtime, envoy: &Process, lanes: Vec<Lane>, first: u64) -> Tally {
-    let count = lanes.len();
-    let running: Vec<_> = lanes
+fn drain(runtime: &Runtime, envoy: &Process, clients: Vec<Client>, first: u64) -> Tally {
+    let count = clients.len();
+    let running: Vec<_> = clients
         .into_iter()
         .zip(first..)
-        .map(|(lane, first)| runtime.spawn(lane.run_until_refused((first..).step_by(count))))
+        .map(|(client, first)| runtime.spawn(client.run_until_refused((first..).step_by(count))))
         .collect();
     thread::sleep(Duration::from_millis(500));
     envoy
         .post("/drain_listeners?graceful")
         .expect("Envoy drains");
     let mut tally = Tally::default();
-    for lane in running {
-        let lane = runtime.block_on(lane).expect("a lane that is right");
-        tally.add(lane.tally);
+    for client in running {
+        let client = runtime.block_on(client).expect("a client that is right");
+        tally.add(client.tally);
     }
     tally
 }

@@ -11,7 +11,7 @@ use super::tracers::Tracer::{
     self, Datadog, OpenTelemetry, OpenTelemetryWithSampler, SkyWalking, Zipkin,
 };
 use super::{Ids, Stage, listener};
-use crate::stage::{MANAGER, at, eventually};
+use crate::testbed::{MANAGER, at, eventually};
 use test_support::cases::Line;
 
 /// A kind of request, and the header lines by which it has an id or another header has one.

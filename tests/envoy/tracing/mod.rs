@@ -12,11 +12,11 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use xtask::envoy::{self, Output, Process};
 
-use crate::client::{Connection, Response};
-use crate::stage::{MANAGER, PLUGIN, at, cluster, get, listeners, string_value};
-use crate::upstream::{Seen, Upstream};
+use crate::testbed::{MANAGER, PLUGIN, at, cluster, get, listeners, string_value};
 use collector::Collector;
 use test_support::cases::Line;
+use test_support::client::{Connection, Response};
+use test_support::upstream::{Seen, Upstream};
 
 pub fn trials() -> Vec<Trial> {
     let tests: [(_, fn()); 6] = [

@@ -9,10 +9,10 @@ use xtask::envoy;
 use super::collector::Collector;
 use super::tracers::Tracer;
 use super::{Ids, Stage, listener, start, with_protocol};
-use crate::client::{Connection, all};
-use crate::stage::{MANAGER, at, cluster, eventually, get, listeners};
-use crate::upstream::Reply;
+use crate::testbed::{MANAGER, at, cluster, eventually, get, listeners};
 use test_support::cases::Line;
+use test_support::client::{Connection, all};
+use test_support::upstream::Reply;
 
 const PERCENTAGES: [u32; 3] = [0, 50, 100];
 

@@ -2,7 +2,7 @@
 
 use super::tracers::Tracer;
 use super::{Ids, Stage, listener};
-use crate::stage::{MANAGER, at};
+use crate::testbed::{MANAGER, at};
 
 const PERCENTAGES: [u32; 2] = [10, 50];
 const REQUESTS: usize = 400;

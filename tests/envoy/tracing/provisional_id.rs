@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{Ids, Stage, listener};
-use crate::client::{Response, all};
-use crate::stage::{MANAGER, at, get, is_new};
+use crate::testbed::{MANAGER, at, get, is_new};
 use test_support::cases::Line;
+use test_support::client::{Response, all};
 
 const UUID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 const PROVISIONAL: &str = "0f8fad5b-d9cb-469f-a165-70867728950e-provisional";

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Headers, all};
 use crate::tracing::collector::Collector;
 use test_support::cases::Line;
+use test_support::client::{Headers, all};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tracer {

@@ -3,29 +3,15 @@
 //! moto come from PyPI.
 
 mod aws;
-#[allow(dead_code)] // Here all bases are looked at.
-#[path = "../bases/mod.rs"]
-mod bases;
 mod bench;
-#[allow(dead_code)]
-#[path = "../envoy/client.rs"]
-mod client;
-#[path = "../command/mod.rs"]
-mod command;
 mod documentation;
 mod image;
-#[path = "../pages/mod.rs"]
-mod pages;
-#[path = "../picture/mod.rs"]
-mod picture;
-#[allow(dead_code)]
-#[path = "../envoy/upstream.rs"]
-mod upstream;
 
 use std::process::{Command, Output};
 
 use serde_json::json;
-use upstream::{Reply, Upstream};
+use test_support::upstream::{Reply, Upstream};
+use test_support::{client, commands};
 use xtask::envoy::{self, Process};
 use xtask::module;
 
@@ -49,7 +35,7 @@ fn run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
 
 fn try_run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
-    let mut bounded = command::command("timeout"); // of coreutils: browser and registry may hang
+    let mut bounded = commands::command("timeout"); // of coreutils: browser and registry may hang
     bounded
         .arg(seconds.to_string())
         .arg(&program)

@@ -1,7 +1,9 @@
-//! Every value of a large pool under every key of a configuration, and under keys that are none.
+//! Configurations with every value of a large pool under every key, and under keys that do not exist.
 
 use serde_json::{Value, json};
 
+/// Returns all of them, each with one key.
+#[must_use]
 pub fn configurations() -> Vec<Value> {
     let names = [
         "x-request-id",

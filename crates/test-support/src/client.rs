@@ -1,35 +1,51 @@
-//! An HTTP/1.1 client that sends bytes as they are: no library would send most of them.
+//! An HTTP/1.1 client that sends any bytes, also those that no library would send.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
+/// How long a client waits for a response.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Header lines in the order of the message, with names in lower case.
 pub type Headers = Vec<(String, Vec<u8>)>;
 
+/// A response to a client.
 #[derive(Debug)]
 pub struct Response {
+    /// The status code.
     pub status: u16,
+    /// The header lines.
     pub headers: Headers,
+    /// The body.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// The values of all lines of a header.
+    /// Returns the values of all lines of a header.
+    #[must_use]
     pub fn all(&self, name: &str) -> Vec<&[u8]> {
         all(&self.headers, name)
     }
 
-    /// The id, of which there has to be exactly one.
+    /// Returns the only id.
+    ///
+    /// # Panics
+    /// If there is none, or more than one, or it is not ASCII.
     #[track_caller]
     pub fn id(&self) -> String {
         let ids = self.all("x-request-id");
-        assert_eq!(ids.len(), 1, "ids in the response: {self:?}");
-        String::from_utf8(ids[0].to_vec()).expect("an id in ASCII")
+        assert_eq!(
+            ids.len(),
+            1,
+            "the response must have exactly one id: {self:?}"
+        );
+        String::from_utf8(ids[0].to_vec()).expect("the id is ASCII")
     }
 }
 
+/// Returns the values of all lines of a header.
+#[must_use]
 pub fn all<'a>(headers: &'a Headers, name: &str) -> Vec<&'a [u8]> {
     headers
         .iter()
@@ -45,8 +61,13 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Opens a connection to a port of 127.0.0.1.
+    ///
+    /// # Panics
+    /// If nobody listens there.
+    #[must_use]
     pub fn open(port: u16) -> Self {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("Envoy listens");
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a server listens");
         stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
         Self {
             stream,
@@ -54,13 +75,20 @@ impl Connection {
         }
     }
 
+    /// Sends bytes.
+    ///
+    /// # Panics
+    /// If the other side has closed the connection.
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream
             .write_all(bytes)
-            .expect("Envoy takes the request");
+            .expect("the server accepts the request");
     }
 
-    /// The next response. Its body ends by its length, or with the connection.
+    /// Receives the next response. Its body ends by its length, or with the connection.
+    ///
+    /// # Panics
+    /// If no whole response arrives in time.
     pub fn receive(&mut self) -> Response {
         let Response {
             status, headers, ..
@@ -83,7 +111,11 @@ impl Connection {
         }
     }
 
-    /// A response to HEAD has no body, whatever its length says.
+    /// Receives the next response without its body: a response to HEAD has none, whatever its length
+    /// says.
+    ///
+    /// # Panics
+    /// If no head arrives in time.
     pub fn receive_head(&mut self) -> Response {
         let (status, headers) = loop {
             if let Some(head) = self.head() {
@@ -91,7 +123,7 @@ impl Connection {
             }
             assert!(
                 self.fill() > 0,
-                "closed within {:?}",
+                "the connection ended within {:?}",
                 self.received.escape_ascii()
             );
         };
@@ -102,7 +134,10 @@ impl Connection {
         }
     }
 
-    /// What else comes until the connection ends.
+    /// Receives all bytes until the connection ends.
+    ///
+    /// # Panics
+    /// If it does not end in time.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.fill() > 0 {}
         std::mem::take(&mut self.received)
@@ -125,13 +160,14 @@ impl Connection {
         let read = self
             .stream
             .read(&mut buffer)
-            .expect("Envoy answers in time");
+            .expect("the server answers in time");
         self.received.extend(&buffer[..read]);
         read
     }
 }
 
-/// Header lines with names in lower case.
+/// Returns header lines with names in lower case.
+#[must_use]
 pub fn owned(lines: &[httparse::Header]) -> Headers {
     lines
         .iter()

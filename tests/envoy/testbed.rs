@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -14,51 +15,53 @@ use serde_json::{Value, json};
 use xtask::envoy::{self, Output, Process};
 use xtask::module;
 
-use crate::client::{Connection, Response};
-use crate::upstream::{Reply, Seen, Upstream};
 use test_support::cases::{self, Case, Line};
+use test_support::client::{Connection, Response};
+use test_support::upstream::{Reply, Seen, Upstream};
 
 /// A test of this program: its name and what it does.
-pub type Test = (&'static str, fn(&Stage));
+pub type Test = (&'static str, fn(&Testbed));
 
-/// How a stage is set up.
-#[derive(Clone, Copy, Debug, Default)]
+/// How a testbed is set up.
+#[derive(Clone, Debug, Default)]
 pub struct Setup {
     /// Whether several workers serve, and of the filter nothing but warnings is logged.
     pub workers: bool,
     /// The percentage of requests to trace, if requests are traced. The table's default
     /// configuration is then the one that the project ships.
     pub sampling: Option<u32>,
+    /// The module, if it is not the one of `make build`.
+    pub module: Option<PathBuf>,
     /// Host calls that the filter has to do without.
     pub without: &'static [&'static str],
 }
 
-/// The stages that tests share, each made by the first test that needs it.
+/// The testbeds that tests share, each made by the first test that needs it.
 #[derive(Default)]
-pub struct Shared([OnceLock<Result<Stage, String>>; 3]);
+pub struct Shared([OnceLock<Result<Testbed, String>>; 3]);
 
 impl Shared {
     /// With so many per cent of the requests traced, or without tracing.
-    pub fn traced(&self, sampling: Option<u32>) -> Result<&Stage, String> {
+    pub fn traced(&self, sampling: Option<u32>) -> Result<&Testbed, String> {
         let [plain, half, whole] = &self.0;
-        let stage = match sampling {
+        let testbed = match sampling {
             None => plain,
             Some(50) => half,
             Some(100) => whole,
-            Some(other) => panic!("no stage samples {other} %"),
+            Some(other) => panic!("no testbed samples {other} %"),
         };
         let setup = Setup {
             sampling,
             ..Setup::default()
         };
-        stage
-            .get_or_init(|| Stage::start(setup).map_err(|error| format!("{error:#}")))
+        testbed
+            .get_or_init(|| Testbed::start(setup).map_err(|error| format!("{error:#}")))
             .as_ref()
             .map_err(Clone::clone)
     }
 }
 
-pub struct Stage {
+pub struct Testbed {
     pub envoy: Process,
     pub upstream: Upstream,
     /// Where the filter listens with the default configuration.
@@ -99,7 +102,7 @@ impl Exchange {
     }
 }
 
-impl Stage {
+impl Testbed {
     pub fn start(setup: Setup) -> anyhow::Result<Self> {
         module::build()?;
         let (upstream, collector) = (Upstream::start(), Upstream::start());
@@ -265,7 +268,7 @@ pub const PLUGIN: &str =
     "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
 
 impl Setup {
-    pub fn apply(self, config: &mut Value, collector: u16) -> anyhow::Result<()> {
+    pub fn apply(&self, config: &mut Value, collector: u16) -> anyhow::Result<()> {
         let shipped = envoy::shipped(0, 0)?
             .pointer(&format!(
                 "/static_resources/listeners/0{PLUGIN}/configuration"
@@ -284,14 +287,12 @@ impl Setup {
                         .expect("a configuration in envoy/envoy.yaml");
                 }
             }
+            if let Some(module) = &self.module {
+                let file = format!("{PLUGIN}/vm_config/code/local/filename");
+                *at(listener, &file) = json!(module);
+            }
             if !self.without.is_empty() {
-                let allowed = HOST_CALLS
-                    .iter()
-                    .filter(|call| !self.without.contains(call));
-                let allowed: serde_json::Map<_, _> =
-                    allowed.map(|call| ((*call).into(), json!({}))).collect();
-                at(listener, PLUGIN)["capability_restriction_config"] =
-                    json!({"allowed_capabilities": allowed});
+                restrict(listener, self.without);
             }
         }
         let clusters = at(config, "/static_resources/clusters")
@@ -319,7 +320,7 @@ pub fn tracing(sampling: u32) -> Value {
 }
 
 /// What the module and Envoy call each other by for a plain request.
-pub const HOST_CALLS: [&str; 28] = [
+const HOST_CALLS: [&str; 28] = [
     "environ_get",
     "environ_sizes_get",
     "fd_write",
@@ -349,6 +350,14 @@ pub const HOST_CALLS: [&str; 28] = [
     "proxy_on_tick",
     "proxy_on_vm_start",
 ];
+
+/// Makes the filter of a listener do without these host calls.
+pub fn restrict(listener: &mut Value, without: &[&str]) {
+    let allowed = HOST_CALLS.iter().filter(|call| !without.contains(call));
+    let allowed: Value = allowed.map(|call| (*call, json!({}))).collect();
+    at(listener, PLUGIN)["capability_restriction_config"] =
+        json!({"allowed_capabilities": allowed});
+}
 
 pub fn listener_name(number: usize) -> String {
     format!("configuration {number}")

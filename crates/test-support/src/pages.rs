@@ -1,7 +1,5 @@
 //! The pages of the documentation, taken apart: `README.md`, `docs/` and the other pages of the root.
 
-#![allow(dead_code)] // No test program needs all of it.
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +11,9 @@ use xtask::root;
 pub struct Page {
     /// The path relative to the project's root.
     pub path: String,
+    /// The fenced blocks, in order.
     pub blocks: Vec<Block>,
+    /// The links and images.
     pub links: Vec<Link>,
     /// The anchors of the headings, as GitHub makes them.
     pub anchors: Vec<String>,
@@ -22,7 +22,9 @@ pub struct Page {
 /// A fenced block.
 #[derive(Debug)]
 pub struct Block {
+    /// The language that follows the fence.
     pub language: String,
+    /// The text between the fences.
     pub text: String,
     /// The heading above it.
     pub section: String,
@@ -30,14 +32,20 @@ pub struct Block {
     pub place: String,
 }
 
-/// A link or a picture.
+/// A link or an image.
 #[derive(Debug)]
 pub struct Link {
+    /// The address.
     pub target: String,
+    /// The title, which may be empty.
     pub title: String,
 }
 
 /// Returns all pages, the README first.
+///
+/// # Panics
+/// If a page cannot be read.
+#[must_use]
 pub fn all() -> Vec<Page> {
     let mut paths = vec![root().join("README.md")];
     collect(&root().join("docs"), &mut paths);
@@ -48,6 +56,10 @@ pub fn all() -> Vec<Page> {
 }
 
 /// Returns the page at a path relative to the project's root.
+///
+/// # Panics
+/// If the page cannot be read.
+#[must_use]
 pub fn page(path: &str) -> Page {
     read(&root().join(path))
 }

@@ -4,7 +4,9 @@ use std::process::Command;
 
 use xtask::root;
 
-/// A command in the root, as in a shell of its own, even where `make` runs the test.
+/// Returns a command in the project's root, with the environment of a shell of its own even if `make`
+/// runs the test.
+#[must_use]
 pub fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     for variable in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS"] {

@@ -10,11 +10,11 @@ use std::thread;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use test_support::client::{Connection, Response};
+use test_support::commands::command;
 use xtask::envoy::{self, Process};
 use xtask::{image, module, root, sha256};
 
-use crate::client::{Connection, Response};
-use crate::command::command;
 use crate::run;
 
 const SOURCE: &str = "https://git.example.com/request-id-filter";

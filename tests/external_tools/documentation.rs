@@ -9,13 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use test_support::client::Connection;
+use test_support::kustomize;
+use test_support::pages::{self, Block};
 use xtask::envoy::{self, Process};
 use xtask::{module, root, target};
 
-use crate::client::Connection;
 use crate::image::{Registry, digest_of_the_image};
-use crate::pages::{self, Block};
-use crate::{bases, chromium, run};
+use crate::{chromium, run};
 
 /// The blocks of a language, of all pages.
 fn blocks(language: &str) -> Vec<Block> {
@@ -30,7 +31,7 @@ pub fn npm_install(name: &str) -> PathBuf {
     let folder = target().join(name);
     fs::create_dir_all(&folder).expect("a folder");
     for file in ["package.json", "package-lock.json"] {
-        let from = root().join("tests/tools").join(name).join(file);
+        let from = root().join("tests/external_tools").join(name).join(file);
         fs::copy(from, folder.join(file)).expect(file);
     }
     let arguments = [
@@ -303,7 +304,7 @@ fn kubectl_makes_of_a_users_kustomization_what_its_page_says() {
         for resource in &resources {
             assert_eq!(resource["metadata"]["namespace"], written["namespace"]);
         }
-        assert!(!printed.contains(bases::IMAGE), "{}", block.place);
+        assert!(!printed.contains(kustomize::IMAGE), "{}", block.place);
         assert!(printed.matches("my-gateway").count() == 2, "{printed}");
     }
     assert!(count > 0);

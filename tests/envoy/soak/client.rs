@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-use super::plan::{Kind, Listener, Request};
+use super::request::{Kind, Listener, Request};
 use super::upstream::Arrivals;
-use crate::client::{Headers, all, owned};
+use test_support::client::{Headers, all, owned};
 
 /// What became of requests.
 #[derive(Default)]
@@ -101,14 +101,14 @@ impl Response {
 
 pub enum Protocol {
     Http1(Option<Connection>),
-    /// A connection that several lanes share.
+    /// A connection that several clients share.
     Http2(Arc<Mutex<Option<Http2>>>),
 }
 
 /// A connection of HTTP/2, and whether anything was answered on it.
 pub type Http2 = (SendRequest<Bytes>, Arc<AtomicBool>);
 
-pub struct Lane {
+pub struct Client {
     pub port: u16,
     pub listener: Listener,
     pub protocol: Protocol,
@@ -118,7 +118,7 @@ pub struct Lane {
     pub tally: Tally,
 }
 
-impl Lane {
+impl Client {
     pub async fn run(mut self, numbers: impl Iterator<Item = u64>) -> Self {
         for number in numbers {
             let mut request = Request::planned(number, self.listener);

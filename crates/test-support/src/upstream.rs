@@ -14,7 +14,7 @@ use crate::client::{Headers, all, owned};
 pub enum Reply {
     /// Answers with these bytes and keeps the connection.
     Bytes(Vec<u8>),
-    /// Answers so after a while.
+    /// Answers with these bytes after a while.
     Later(Duration, Vec<u8>),
     /// Answers with the first bytes at once, and with the others after a while.
     InTwo(Vec<u8>, Duration, Vec<u8>),
@@ -27,7 +27,8 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// 200 with these header lines.
+    /// Returns the reply 200 with these header lines.
+    #[must_use]
     pub fn ok(lines: &[(&str, Vec<u8>)]) -> Self {
         let mut bytes = b"HTTP/1.1 200 OK\r\n".to_vec();
         for (name, value) in lines {
@@ -41,8 +42,9 @@ impl Reply {
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// The header lines.
     pub headers: Headers,
-    /// With the marks of its chunks, if it came in chunks.
+    /// The body; one that was sent in chunks includes their sizes.
     pub body: Vec<u8>,
 }
 
@@ -52,12 +54,19 @@ struct State {
     seen: HashMap<String, Vec<Seen>>,
 }
 
+/// A server on a free port of 127.0.0.1. Its threads end with the program.
 pub struct Upstream {
+    /// The port.
     pub port: u16,
     state: Arc<Mutex<State>>,
 }
 
 impl Upstream {
+    /// Starts an upstream.
+    ///
+    /// # Panics
+    /// If no port is free.
+    #[must_use]
     pub fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
@@ -72,7 +81,10 @@ impl Upstream {
         Self { port, state }
     }
 
-    /// Has requests for `path` answered so.
+    /// Makes the upstream answer requests for `path` with `reply` instead of a plain 200.
+    ///
+    /// # Panics
+    /// If a thread of the upstream has panicked.
     pub fn expect(&self, path: &str, reply: Reply) {
         self.state
             .lock()
@@ -81,7 +93,11 @@ impl Upstream {
             .insert(path.into(), reply);
     }
 
-    /// The requests for `path` that came, oldest first.
+    /// Returns the requests for `path` that arrived, oldest first.
+    ///
+    /// # Panics
+    /// If a thread of the upstream has panicked.
+    #[must_use]
     pub fn seen(&self, path: &str) -> Vec<Seen> {
         self.state
             .lock()
@@ -139,13 +155,17 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                 }
             }
             Reply::InTwo(first, wait, rest) => {
-                stream.write_all(&first).expect("Envoy takes the response");
+                stream
+                    .write_all(&first)
+                    .expect("Envoy accepts the response");
                 thread::sleep(wait);
                 if stream.write_all(&rest).is_err() {
                     return;
                 }
             }
-            Reply::Bytes(bytes) => stream.write_all(&bytes).expect("Envoy takes the response"),
+            Reply::Bytes(bytes) => stream
+                .write_all(&bytes)
+                .expect("Envoy accepts the response"),
             Reply::Close => return,
             Reply::Silence => {}
             Reply::WebSocket => return serve_web_socket(stream, &seen),

@@ -4,9 +4,10 @@
 use std::fs;
 use std::process::Command;
 
+use test_support::{pages, svg};
 use xtask::{module, root};
 
-use crate::{pages, picture, run_for};
+use crate::run_for;
 
 const FILTERS: [&str; 4] = [
     "this filter, AWS off",
@@ -97,7 +98,7 @@ fn the_bench_measures_all_that_it_names() {
     }
 
     let picture = fs::read_to_string(root().join("target/cost.svg")).expect("a picture");
-    let texts = picture::texts(&picture);
+    let texts = svg::texts(&picture);
     for name in FILTERS.iter().chain(&OTHERS) {
         assert!(texts.iter().any(|known| known == name), "{name}: {texts:?}");
     }
