@@ -15,7 +15,7 @@ use crate::run_for;
 
 /// A Python with boto3 and moto from PyPI, in the versions and with the hashes of `aws/requirements.txt`.
 static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
-    let requirements = root().join("tests/tools/aws/requirements.txt");
+    let requirements = root().join("tests/external_tools/aws/requirements.txt");
     let wanted = sha256(&fs::read(&requirements).expect("the requirements"));
     let environment = target().join("aws-clients");
     let python = environment.join("bin/python");
@@ -52,7 +52,7 @@ impl Clients {
     fn start(scenario: &str) -> Self {
         let errors = tempfile::tempfile().expect("a file");
         let mut process = Command::new(&*PYTHON)
-            .arg(root().join("tests/tools/aws/clients.py"))
+            .arg(root().join("tests/external_tools/aws/clients.py"))
             .arg(scenario)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::piped())
