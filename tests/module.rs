@@ -22,8 +22,11 @@ fn it_imports_what_envoy_has() {
 }
 
 /// What we call, and what the SDK's traits refer to.
-const IMPORTS: [&str; 34] = [
+const IMPORTS: [&str; 39] = [
+    "env.proxy_add_header_map_value",
     "env.proxy_call_foreign_function",
+    "env.proxy_close_stream",
+    "env.proxy_continue_stream",
     "env.proxy_define_metric",
     "env.proxy_dequeue_shared_queue",
     "env.proxy_done",
@@ -49,6 +52,8 @@ const IMPORTS: [&str; 34] = [
     "env.proxy_replace_header_map_value",
     "env.proxy_resolve_shared_queue",
     "env.proxy_send_local_response",
+    "env.proxy_set_buffer_bytes",
+    "env.proxy_set_header_map_pairs",
     "env.proxy_set_property",
     "env.proxy_set_shared_data",
     "env.proxy_set_tick_period_milliseconds",
