@@ -152,6 +152,7 @@ fn the_envoy_filters_set_what_envoy_yaml_sets() {
                 "@type",
                 "generate_request_id",
                 "preserve_external_request_id",
+                "early_header_mutation_extensions",
                 "request_id_extension",
                 "local_reply_config"
             ]
@@ -174,6 +175,10 @@ fn the_policies_of_envoy_gateway_belong_together() {
     let extension = &base.resource("EnvoyExtensionPolicy")["spec"];
     assert_eq!(client["targetRefs"], extension["targetRefs"]);
     assert_eq!(client["headers"]["requestID"], "Preserve");
+    assert_eq!(
+        client["headers"]["earlyRequestHeaders"],
+        json!({"addIfAbsent": [{"name": "x-request-id", "value": "%UNIQUE_ID%-provisional"}]})
+    );
     let proxy = &base.resource("EnvoyProxy")["spec"];
     assert_eq!(proxy["telemetry"]["requestID"]["tracing"], "Sample");
 }

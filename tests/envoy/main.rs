@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
-use stage::{Shared, Stage};
+use stage::Shared;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let shared = Arc::new(Shared::default());
     let mut trials = table::trials(&shared);
+    trials.extend(tracing::trials());
     let untraced = [
         protocols::TESTS,
         peers::TESTS,
@@ -45,26 +46,10 @@ fn main() -> ExitCode {
         trap::TESTS,
         soak::TESTS,
     ];
-    let traced: [(_, _, fn(&Stage)); 2] = [
-        (
-            "tracing: at 100 % every new id is sampled",
-            Some(100),
-            tracing::all_are_sampled,
-        ),
-        (
-            "tracing: at 50 % about half of the new ids are",
-            Some(50),
-            tracing::half_are_sampled,
-        ),
-    ];
-    let untraced = untraced
-        .concat()
-        .into_iter()
-        .map(|(name, test)| (name, None, test));
-    for (name, sampling, test) in untraced.chain(traced) {
+    for (name, test) in untraced.concat() {
         let shared = Arc::clone(&shared);
         trials.push(Trial::test(name, move || {
-            let stage = shared.traced(sampling)?;
+            let stage = shared.traced(None)?;
             stage.settle();
             test(stage);
             Ok(())

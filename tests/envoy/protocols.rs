@@ -169,6 +169,7 @@ fn body_calls(stage: &Stage) {
         [
             "proxy_on_context_create",
             "proxy_on_request_headers",
+            "proxy_on_memory_allocate", // for the provisional id
             "proxy_on_memory_allocate", // for the request's headers
             "proxy_on_response_headers",
             "proxy_on_memory_allocate", // for the response's

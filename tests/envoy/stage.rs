@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use request_id_configuration as configuration;
+use request_id_rules::header_name::HeaderName;
 use request_id_rules::policy::IdFormat;
 use serde_json::{Value, json};
 use xtask::envoy::{self, Output, Process};
@@ -68,8 +70,6 @@ pub struct Stage {
     exchanges: AtomicUsize,
     /// How many lines Envoy had printed when no request was under way.
     settled: AtomicUsize,
-    /// Where Envoy sends spans.
-    pub collector: Upstream,
 }
 
 /// What was sent and what came of it.
@@ -134,7 +134,6 @@ impl Stage {
             envoy,
             exchanges: AtomicUsize::default(),
             settled: AtomicUsize::default(),
-            collector,
         })
     }
 
@@ -386,6 +385,11 @@ pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
         let mut listener = main.clone();
         listener["name"] = name.into();
         at(&mut listener, PLUGIN)["configuration"] = string_value(configuration);
+        // Envoy's provisional ids are for x-request-id only.
+        let parsed = configuration::read(configuration.as_bytes());
+        if parsed.is_ok_and(|parsed| parsed.policy.headers.id().as_str() != HeaderName::DEFAULT) {
+            at(&mut listener, MANAGER)["early_header_mutation_extensions"].take();
+        }
         listener
     };
     let listeners = listeners(&mut config);

@@ -41,7 +41,7 @@ pub struct Link {
 pub fn all() -> Vec<Page> {
     let mut paths = vec![root().join("README.md")];
     collect(&root().join("docs"), &mut paths);
-    for page in ["CHANGELOG.md", "SECURITY.md"] {
+    for page in ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"] {
         paths.push(root().join(page));
     }
     paths.iter().map(|path| read(path)).collect()

@@ -1,6 +1,8 @@
 //! Tests with tools that a machine with Rust and Python may lack: Debian's chromium, docker-registry,
-//! kubernetes-client, nghttp2-client, prometheus, skopeo and valgrind, and Node.js with npm.
+//! kubernetes-client, nghttp2-client, prometheus, skopeo and valgrind, and Node.js with npm. boto3 and
+//! moto come from PyPI.
 
+mod aws;
 #[allow(dead_code)] // Here all bases are looked at.
 #[path = "../bases/mod.rs"]
 mod bases;

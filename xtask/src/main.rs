@@ -18,7 +18,7 @@ enum Task {
     Run(run::Ports),
     /// Check a configuration of the filter: bare JSON, or a manifest that contains it
     CheckConfig {
-        /// JSON, or an Envoy configuration, a WasmPlugin or an EnvoyExtensionPolicy in YAML or JSON
+        /// JSON, or an Envoy configuration or a manifest of Istio, Higress or Envoy Gateway in YAML or JSON
         file: PathBuf,
     },
     /// Write the JSON Schema of the configuration

@@ -27,7 +27,7 @@ pub fn upstream() -> Value {
     ]);
     json!({
         "admin": { "address": address(0) },
-        "static_resources": { "listeners": [listener(UPSTREAM, &routes, None, false)] },
+        "static_resources": { "listeners": [listener(&Variant::new(UPSTREAM), &routes)] },
     })
 }
 
@@ -36,10 +36,7 @@ pub fn proxy<'a>(variants: impl IntoIterator<Item = &'a Variant>, upstream_port:
     let routes = json!([{ "match": { "prefix": "/" }, "route": { "cluster": UPSTREAM } }]);
     let listeners: Vec<_> = variants
         .into_iter()
-        .map(|variant| {
-            let filter = variant.filter.as_ref();
-            listener(variant.name, &routes, filter, variant.envoy_generates)
-        })
+        .map(|variant| listener(variant, &routes))
         .collect();
     let endpoint = json!({ "endpoint": { "address": address(upstream_port) } });
     json!({
@@ -59,26 +56,42 @@ pub fn proxy<'a>(variants: impl IntoIterator<Item = &'a Variant>, upstream_port:
     })
 }
 
-/// Returns a listener on a free port. With `envoy_generates`, Envoy itself keeps, generates and returns ids.
-fn listener(name: &str, routes: &Value, filter: Option<&Value>, envoy_generates: bool) -> Value {
+/// Returns the listener of a variant, on a free port.
+fn listener(variant: &Variant, routes: &Value) -> Value {
     let router = json!({
         "name": "envoy.filters.http.router",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
         },
     });
-    let filters: Vec<_> = filter.into_iter().chain([&router]).collect();
+    let filters: Vec<_> = variant.filter.iter().chain([&router]).collect();
+    let mutation = json!({
+        "name": "provisional-ids",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+            "mutations": [{ "append": {
+                "header": { "key": "x-request-id", "value": "%UNIQUE_ID%-provisional" },
+                "append_action": "ADD_IF_ABSENT",
+            } }],
+        },
+    });
+    let early_mutations: Vec<_> = variant
+        .has_provisional_ids
+        .then_some(mutation)
+        .into_iter()
+        .collect();
     json!({
-        "name": name,
+        "name": variant.name,
         "address": address(0),
         "filter_chains": [{ "filters": [{
             "name": "envoy.filters.network.http_connection_manager",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                "stat_prefix": name,
-                "generate_request_id": envoy_generates,
-                "preserve_external_request_id": envoy_generates,
-                "always_set_request_id_in_response": envoy_generates,
+                "stat_prefix": variant.name,
+                "generate_request_id": variant.envoy_generates,
+                "preserve_external_request_id": variant.envoy_generates,
+                "always_set_request_id_in_response": variant.envoy_generates,
+                "early_header_mutation_extensions": early_mutations,
                 "http_filters": filters,
                 "route_config": { "virtual_hosts": [
                     { "name": "all", "domains": ["*"], "routes": routes },

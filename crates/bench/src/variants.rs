@@ -51,6 +51,8 @@ pub struct Variant {
     pub module: Option<PathBuf>,
     /// Whether Envoy itself keeps, generates and returns ids.
     pub envoy_generates: bool,
+    /// Whether Envoy gives a request without an id a provisional one, which tracing needs.
+    pub has_provisional_ids: bool,
     /// Whether the costs per request are measured.
     pub per_request: bool,
     /// Whether the costs of loading it are measured.
@@ -70,12 +72,14 @@ struct Behaviour {
 }
 
 impl Variant {
-    fn new(name: &'static str) -> Self {
+    /// Returns the variant that leaves ids as they are.
+    pub fn new(name: &'static str) -> Self {
         Self {
             name,
             filter: None,
             module: None,
             envoy_generates: false,
+            has_provisional_ids: false,
             per_request: true,
             on_startup: true,
             behaviour: Behaviour::default(),
@@ -191,6 +195,12 @@ pub fn all(modules: &Modules) -> Vec<Variant> {
         Variant {
             behaviour: normalizes,
             ..Variant::wasm(DEFAULT, &modules.filter, "")
+        },
+        Variant {
+            has_provisional_ids: true,
+            on_startup: false,
+            behaviour: normalizes,
+            ..Variant::wasm("this filter, ready for tracing", &modules.filter, "")
         },
         Variant {
             behaviour: gives_ids,

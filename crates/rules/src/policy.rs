@@ -311,3 +311,15 @@ impl Default for MaxLength {
         Self(200)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A host with several threads can share one policy.
+    #[test]
+    fn a_policy_can_be_shared_between_threads() {
+        fn assert_shareable<T: Send + Sync>(_: &T) {}
+        assert_shareable(&Policy::default());
+    }
+}

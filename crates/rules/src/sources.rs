@@ -223,6 +223,10 @@ fn id_from_item(policy: &Policy, item: &[u8]) -> Result<RequestId, Unusable> {
     match (id::parse_rfc9562(item), policy.non_uuid) {
         (Some(uuid), _) => Ok(RequestId::from_uuid(uuid)),
         (None, NonUuid::Derive) => Ok(derive(item)),
+        // As the id of a request, it would count as a missing one wherever the filter runs next.
+        (None, NonUuid::Verbatim) if id::parse_provisional(item).is_some() => {
+            Err(Unusable::Placeholder)
+        }
         (None, NonUuid::Verbatim) => Ok(RequestId::from_header(item.to_vec())),
         (None, NonUuid::Skip) => Err(Unusable::NotUuid),
     }

@@ -408,7 +408,9 @@ impl Config {
                         .collect(),
                     _ => self
                         .usable(value, |value| match self.non_uuid.as_str() {
-                            "verbatim" => self.problem(value).is_none(),
+                            "verbatim" => {
+                                self.problem(value).is_none() && provisional_uuid(value).is_none()
+                            }
                             _ => is_visible(value),
                         })
                         .into_iter()

@@ -710,6 +710,9 @@ fn non_uuid() -> Vec<Case> {
                 case("non_uuid verbatim: a placeholder is none the less")
                     .header("x-amzn-requestid", "null")
                     .unusable("x-amzn-requestid", "placeholder"),
+                case("non_uuid verbatim: a provisional id, which the next run would not keep")
+                    .header("x-amzn-requestid", PROVISIONAL)
+                    .unusable("x-amzn-requestid", "placeholder"),
                 case("non_uuid verbatim: what accept: safe does not accept")
                     .header("x-amzn-requestid", "<a>")
                     .unusable("x-amzn-requestid", "bad_byte"),

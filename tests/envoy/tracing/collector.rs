@@ -1,0 +1,113 @@
+//! A collector of spans. It keeps the bytes that tracers send: texts such as ids and paths stand in them as they
+//! are, whether a tracer writes JSON, protobuf or MessagePack.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use bytes::Bytes;
+use h2::{RecvStream, server};
+use http::{HeaderMap, Request, Response};
+use tokio::net::TcpListener;
+
+use crate::protocols::runtime;
+
+#[derive(Clone)]
+pub struct Collector {
+    /// The TCP port for tracers that send over HTTP/2, plain or gRPC.
+    pub http2: u16,
+    /// The UDP port for tracers that send datagrams.
+    pub udp: u16,
+    received: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Collector {
+    pub fn start() -> Self {
+        let received = Arc::<Mutex<Vec<u8>>>::default();
+        Self {
+            http2: listen_http2(Arc::clone(&received)),
+            udp: listen_udp(Arc::clone(&received)),
+            received,
+        }
+    }
+
+    /// Returns everything that was received so far. Bytes that are no text are replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.received.lock().unwrap()).into_owned()
+    }
+
+    /// Returns the text that follows the name of the attribute for the request id, in each span received so far,
+    /// up to this length.
+    pub fn request_ids(&self, length: usize) -> Vec<String> {
+        let text = self.text();
+        let values = text.split("guid:x-request-id").skip(1);
+        values
+            .map(|value| value.chars().take(length).collect())
+            .collect()
+    }
+}
+
+fn listen_udp(received: Arc<Mutex<Vec<u8>>>) -> u16 {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = socket.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        let mut buffer = [0; 1 << 16];
+        while let Ok(length) = socket.recv(&mut buffer) {
+            received.lock().unwrap().extend(&buffer[..length]);
+        }
+    });
+    port
+}
+
+fn listen_http2(received: Arc<Mutex<Vec<u8>>>) -> u16 {
+    let (port, started) = channel();
+    thread::spawn(move || {
+        runtime().block_on(async {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+            let listener = listener.expect("a free port");
+            let address = listener.local_addr().expect("an address");
+            port.send(address.port()).expect("a receiver");
+            while let Ok((stream, _)) = listener.accept().await {
+                let received = Arc::clone(&received);
+                tokio::spawn(async move {
+                    let mut connection = server::handshake(stream).await?;
+                    while let Some(Ok((request, respond))) = connection.accept().await {
+                        tokio::spawn(collect(request, respond, Arc::clone(&received)));
+                    }
+                    Ok::<_, h2::Error>(())
+                });
+            }
+        });
+    });
+    started.recv().expect("a port")
+}
+
+/// Reads a request to its end, which a stream of SkyWalking never reaches, and answers it.
+async fn collect(
+    request: Request<RecvStream>,
+    mut respond: server::SendResponse<Bytes>,
+    received: Arc<Mutex<Vec<u8>>>,
+) -> Result<(), h2::Error> {
+    let kind = request.headers().get("content-type").cloned();
+    let is_grpc = kind.as_ref().is_some_and(|kind| kind == "application/grpc");
+    let mut body = request.into_body();
+    while let Some(part) = body.data().await {
+        let part = part?;
+        body.flow_control().release_capacity(part.len())?;
+        received.lock().unwrap().extend(&part);
+    }
+    let mut response = Response::new(());
+    if !is_grpc {
+        respond.send_response(response, true)?;
+        return Ok(());
+    }
+    response
+        .headers_mut()
+        .extend(kind.map(|kind| (http::header::CONTENT_TYPE, kind)));
+    let mut stream = respond.send_response(response, false)?;
+    stream.send_data(Bytes::from_static(&[0; 5]), false)?; // an empty message
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", 0.into());
+    stream.send_trailers(trailers)
+}

@@ -1,0 +1,352 @@
+//! What the upstream is told and what the collector receives, compared with the same Envoy that gives requests its
+//! own ids.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::tracers::Tracer::{
+    self, Datadog, OpenTelemetry, OpenTelemetryWithSampler, SkyWalking, Zipkin,
+};
+use super::{Ids, Stage, listener};
+use crate::stage::{MANAGER, at, eventually};
+use test_support::cases::Line;
+
+/// A kind of request, and the header lines by which it has an id or another header has one.
+type Request = (&'static str, &'static [(&'static str, &'static str)]);
+
+const REQUESTS: &[Request] = &[
+    ("no id", &[]),
+    (
+        "AWS UUID",
+        &[("x-amzn-requestid", "c2b5e1d4-5f0a-4c39-9d1e-7a3b8f6c2d10")],
+    ),
+    ("AWS id", &[("x-amz-request-id", "4B4NGF0EAWN0GE63")]),
+    (
+        "UUID",
+        &[("x-request-id", "0f8fad5b-d9cb-469f-a165-70867728950e")],
+    ),
+    // Envoy samples at random by the first eight digits of the id, which these have not.
+    ("req-1", &[("x-request-id", "req-1")]),
+    ("invalid", &[("x-request-id", "zz 1")]),
+    ("invalid, with digits", &[("x-request-id", "0f8fad5b 1")]),
+    ("empty", &[("x-request-id", "")]),
+];
+
+/// Whether the trace that the client began is sampled, if it began one.
+const PARENTS: [Option<bool>; 3] = [Some(true), Some(false), None];
+
+/// A way to give requests their ids, and the way of Envoy's own that it is compared with.
+const COMPARED: [(Ids, Ids); 3] = [
+    (Ids::Filter, Ids::Envoy),
+    (Ids::FilterWithoutMutation, Ids::Envoy),
+    (Ids::FilterWithoutTrust, Ids::EnvoyAtEdge),
+];
+
+/// Requests about which the upstream is told something else than with Envoy's own ids.
+struct Difference {
+    tracers: &'static [Tracer],
+    /// The minor versions of Envoy.
+    envoy: RangeInclusive<u32>,
+    ids: &'static [Ids],
+    requests: &'static [&'static str],
+    /// What is told with Envoy's own ids, and with the filter: with a sampled parent, an unsampled one and none.
+    own: &'static str,
+    filter: &'static str,
+}
+
+const ANY: RangeInclusive<u32> = 0..=u32::MAX;
+const UP_TO_1_38: RangeInclusive<u32> = 0..=38;
+const FROM_1_39: RangeInclusive<u32> = 39..=u32::MAX;
+
+/// `docs/tracing.md` explains them.
+const DIFFERENCES: &[Difference] = &[
+    // The filter replaces the invalid id before Envoy decides again.
+    Difference {
+        tracers: &[OpenTelemetry],
+        envoy: UP_TO_1_38,
+        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
+        requests: &["invalid"],
+        own: "1/0/0",
+        filter: "1/0/1",
+    },
+    Difference {
+        tracers: &[OpenTelemetry],
+        envoy: FROM_1_39,
+        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
+        requests: &["invalid"],
+        own: "0/0/0",
+        filter: "0/0/1",
+    },
+    Difference {
+        tracers: &[Zipkin],
+        envoy: ANY,
+        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
+        requests: &["invalid"],
+        own: "1/0/0",
+        filter: "1/0/1",
+    },
+    // An empty id counts as one that is there, and Envoy adds no provisional one.
+    Difference {
+        tracers: &[OpenTelemetry],
+        envoy: FROM_1_39,
+        ids: &[Ids::Filter],
+        requests: &["empty"],
+        own: "1/0/1",
+        filter: "0/0/1",
+    },
+    Difference {
+        tracers: &[OpenTelemetryWithSampler],
+        envoy: FROM_1_39,
+        ids: &[Ids::Filter],
+        requests: &["empty"],
+        own: "1/0/1",
+        filter: "0/0/0",
+    },
+    Difference {
+        tracers: &[SkyWalking],
+        envoy: ANY,
+        ids: &[Ids::Filter],
+        requests: &["empty"],
+        own: "1/1/1",
+        filter: "1/1/nothing",
+    },
+    // The id of a client that is not trusted still makes the first decision.
+    Difference {
+        tracers: &[OpenTelemetry],
+        envoy: FROM_1_39,
+        ids: &[Ids::FilterWithoutTrust],
+        requests: &["req-1", "invalid", "empty"],
+        own: "1/0/1",
+        filter: "0/0/1",
+    },
+    Difference {
+        tracers: &[OpenTelemetryWithSampler],
+        envoy: FROM_1_39,
+        ids: &[Ids::FilterWithoutTrust],
+        requests: &["req-1", "invalid", "empty"],
+        own: "1/0/1",
+        filter: "0/0/0",
+    },
+    Difference {
+        tracers: &[SkyWalking],
+        envoy: ANY,
+        ids: &[Ids::FilterWithoutTrust],
+        requests: &["req-1", "invalid", "empty"],
+        own: "1/1/1",
+        filter: "1/1/nothing",
+    },
+    // To Datadog, Envoy's second decision is one that a user made, which has priority 2 ("keep") instead of 1.
+    Difference {
+        tracers: &[Datadog],
+        envoy: ANY,
+        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
+        requests: &[
+            "no id",
+            "AWS UUID",
+            "AWS id",
+            "invalid, with digits",
+            "empty",
+        ],
+        own: "1/0/1",
+        filter: "1/0/2",
+    },
+    Difference {
+        tracers: &[Datadog],
+        envoy: ANY,
+        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
+        requests: &["invalid"],
+        own: "1/0/-1",
+        filter: "1/0/2",
+    },
+    Difference {
+        tracers: &[Datadog],
+        envoy: ANY,
+        ids: &[Ids::FilterWithoutTrust],
+        requests: &[
+            "no id",
+            "AWS UUID",
+            "AWS id",
+            "UUID",
+            "req-1",
+            "invalid",
+            "invalid, with digits",
+            "empty",
+        ],
+        own: "1/0/1",
+        filter: "1/0/2",
+    },
+    // What the provisional ids are for.
+    Difference {
+        tracers: &[OpenTelemetry],
+        envoy: FROM_1_39,
+        ids: &[Ids::FilterWithoutMutation],
+        requests: &["no id", "AWS UUID", "AWS id", "empty"],
+        own: "1/0/1",
+        filter: "0/0/1",
+    },
+    Difference {
+        tracers: &[OpenTelemetryWithSampler],
+        envoy: FROM_1_39,
+        ids: &[Ids::FilterWithoutMutation],
+        requests: &["no id", "AWS UUID", "AWS id", "empty"],
+        own: "1/0/1",
+        filter: "0/0/0",
+    },
+    Difference {
+        tracers: &[SkyWalking],
+        envoy: ANY,
+        ids: &[Ids::FilterWithoutMutation],
+        requests: &["no id", "AWS UUID", "AWS id", "empty"],
+        own: "1/1/1",
+        filter: "1/1/nothing",
+    },
+];
+
+/// What came of one kind of request: with a sampled parent, with an unsampled one, and without.
+#[derive(PartialEq)]
+struct Row([Cell; 3]);
+
+struct Cell {
+    /// What the upstream was told.
+    told: String,
+    /// Whether the trace that the upstream is told of is the client's.
+    goes_on: bool,
+    /// The path, which the span has, too.
+    path: String,
+}
+
+impl PartialEq for Cell {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.told, self.goes_on) == (&other.told, other.goes_on)
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.each_ref().map(|cell| &*cell.told).join("/"))
+    }
+}
+
+pub fn are_those_of_envoys_own_ids() {
+    let name = |tracer: Tracer, ids: Ids| format!("{tracer:?} {ids:?}");
+    let stage = Stage::start(|collector| {
+        let listener = |tracer: Tracer, ids| -> Value {
+            let mut listener = listener(&name(tracer, ids), ids);
+            at(&mut listener, MANAGER)["tracing"] = tracer.tracing(100, collector);
+            listener
+        };
+        let ids = [Ids::Envoy, Ids::EnvoyAtEdge].into_iter();
+        let ids = ids.chain(COMPARED.map(|(filter, _)| filter));
+        ids.flat_map(|ids| Tracer::ALL.map(|tracer| listener(tracer, ids)))
+            .collect()
+    });
+    let envoy = stage.minor_version();
+
+    let mut rows = Vec::new();
+    let mut wrong = Vec::new();
+    for tracer in Tracer::ALL {
+        for (filter_ids, own_ids) in COMPARED {
+            for request in REQUESTS {
+                let row = |ids: Ids| {
+                    let listener = name(tracer, ids);
+                    let row = send(&stage, tracer, &listener, request);
+                    assert!(
+                        row.0[0].goes_on,
+                        "the client's trace ends: {listener}, {}",
+                        request.0
+                    );
+                    row
+                };
+                let (own, filter) = (row(own_ids), row(filter_ids));
+                let mut differences = DIFFERENCES.iter().filter(|difference| {
+                    difference.tracers.contains(&tracer)
+                        && difference.envoy.contains(&envoy)
+                        && difference.ids.contains(&filter_ids)
+                        && difference.requests.contains(&request.0)
+                });
+                let is_as_expected = match differences.next() {
+                    Some(known) => {
+                        (own.to_string(), filter.to_string())
+                            == (known.own.into(), known.filter.into())
+                    }
+                    None => own == filter,
+                };
+                if !is_as_expected {
+                    wrong.push(format!(
+                        "{tracer:?}, {filter_ids:?}, {}: {filter} is told, with {own_ids:?} {own}",
+                        request.0
+                    ));
+                }
+                // Were nothing traced, nothing could differ.
+                if request.0 == "UUID" {
+                    let traced = if tracer == SkyWalking {
+                        "1/1/1"
+                    } else {
+                        "1/0/1"
+                    };
+                    assert_eq!(own.to_string(), traced, "{tracer:?}");
+                }
+                rows.extend([(tracer, own), (tracer, filter)]);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "Envoy 1.{envoy}:\n{}", wrong.join("\n"));
+
+    // Datadog's agent is what drops spans.
+    let is_sampled = |tracer: Tracer, cell: &Cell| tracer == Datadog || cell.told == "1";
+    let cells = rows
+        .iter()
+        .flat_map(|(tracer, row)| row.0.iter().map(|cell| (*tracer, cell)));
+    let (sampled, others): (Vec<_>, Vec<_>) =
+        cells.partition(|(tracer, cell)| is_sampled(*tracer, cell));
+    eventually(Duration::from_secs(20), || {
+        let spans = stage.collector.text();
+        let missing = sampled
+            .iter()
+            .filter(|(_, cell)| !spans.contains(&cell.path))
+            .count();
+        (
+            missing == 0,
+            format!(
+                "the spans of {missing} of {} requests are missing",
+                sampled.len()
+            ),
+        )
+    });
+    let spans = stage.collector.text();
+    for (tracer, cell) in others {
+        assert!(
+            !spans.contains(&cell.path),
+            "{tracer:?} sends a span of {}",
+            cell.path
+        );
+    }
+}
+
+/// Sends a request with each parent to a listener.
+fn send(stage: &Stage, tracer: Tracer, listener: &str, request: &Request) -> Row {
+    let mut connection = stage.connect(listener);
+    Row(PARENTS.map(|parent| {
+        let words = format!("{listener} {} {parent:?}", request.0);
+        let path = format!("/{}/", words.replace(|c: char| !c.is_alphanumeric(), "-"));
+        let id = request
+            .1
+            .iter()
+            .map(|(name, value)| (*name, value.as_bytes().to_vec()));
+        let parent = parent
+            .into_iter()
+            .flat_map(|is_sampled| tracer.parent(is_sampled));
+        let lines: Vec<Line> = id.chain(parent).collect();
+        let (response, seen) = stage.send(&mut connection, &path, &lines);
+        assert_eq!(response.status, 200, "{response:?}");
+        let (told, goes_on) = tracer.told(&seen[seen.len() - 1].headers);
+        Cell {
+            told,
+            goes_on,
+            path,
+        }
+    }))
+}

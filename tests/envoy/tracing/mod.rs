@@ -1,0 +1,198 @@
+//! Tracing goes on as it does with Envoy's own ids, for each tracer, and every span has the id that the client, the
+//! upstream and the access log have.
+
+mod collector;
+mod decisions;
+mod one_id;
+mod proportions;
+mod provisional_id;
+mod tracers;
+
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use xtask::envoy::{self, Output, Process};
+
+use crate::client::{Connection, Response};
+use crate::stage::{MANAGER, PLUGIN, at, cluster, get, listeners, string_value};
+use crate::upstream::{Seen, Upstream};
+use collector::Collector;
+use test_support::cases::Line;
+
+pub fn trials() -> Vec<Trial> {
+    let tests: [(_, fn()); 6] = [
+        (
+            "tracing: each tracer decides as with Envoy's own ids",
+            decisions::are_those_of_envoys_own_ids,
+        ),
+        (
+            "tracing: 10 % and 50 % of the traces that begin here are sampled",
+            proportions::are_kept,
+        ),
+        (
+            "tracing: client, upstream, log and span have one id, over each protocol",
+            one_id::everywhere,
+        ),
+        (
+            "provisional id: if the filter runs, nobody receives it",
+            provisional_id::is_replaced,
+        ),
+        (
+            "provisional id: a client whom another filter answers receives its UUID",
+            provisional_id::is_hidden_by_local_reply_config,
+        ),
+        (
+            "provisional id: without the filter, the upstream receives it",
+            provisional_id::remains_without_the_filter,
+        ),
+    ];
+    let trial = |(name, test): (&str, fn())| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
+    tests.map(trial).into()
+}
+
+/// Who gives requests their ids in a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ids {
+    /// Envoy itself, which keeps the client's.
+    Envoy,
+    /// Envoy itself, at an edge: it replaces the client's.
+    EnvoyAtEdge,
+    /// The filter, as shipped.
+    Filter,
+    /// The filter, without the mutation that adds provisional ids.
+    FilterWithoutMutation,
+    /// The filter, which trusts nobody.
+    FilterWithoutTrust,
+    /// Nobody: the filter is not there, but everything else that is shipped.
+    Nobody,
+}
+
+/// Returns the shipped listener, changed to give requests their ids in this way.
+fn listener(name: &str, ids: Ids) -> Value {
+    let mut config = envoy::shipped(0, 0).expect("a configuration");
+    let mut listener = listeners(&mut config)[0].take();
+    listener["name"] = name.into();
+    if ids == Ids::FilterWithoutTrust {
+        at(&mut listener, PLUGIN)["configuration"] =
+            string_value(r#"{"incoming": {"trust": "none"}}"#);
+    }
+    let manager = at(&mut listener, MANAGER);
+    manager["route_config"] = json!({"validate_clusters": false, "virtual_hosts": [
+        {"name": "no route", "domains": ["nowhere"]},
+        {"name": "all", "domains": ["*"], "routes": [
+            {"match": {"prefix": "/moved"},
+             "route": {"cluster": "upstream", "internal_redirect_policy": {}}},
+            {"match": {"prefix": "/redirect"}, "redirect": {"path_redirect": "/elsewhere"}},
+            {"match": {"prefix": "/unknown"}, "route": {"cluster": "unknown"}},
+            {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}},
+        ]},
+    ]});
+    if matches!(ids, Ids::Envoy | Ids::EnvoyAtEdge | Ids::Nobody) {
+        manager["http_filters"]
+            .as_array_mut()
+            .expect("a list")
+            .remove(0);
+    }
+    if ids == Ids::FilterWithoutMutation {
+        manager["early_header_mutation_extensions"].take();
+    }
+    if matches!(ids, Ids::Envoy | Ids::EnvoyAtEdge) {
+        manager["generate_request_id"] = true.into();
+        for setting in [
+            "early_header_mutation_extensions",
+            "request_id_extension",
+            "local_reply_config",
+        ] {
+            manager[setting].take();
+        }
+    }
+    if ids == Ids::EnvoyAtEdge {
+        manager["use_remote_address"] = true.into();
+        // The tests' own address is one from outside.
+        manager["internal_address_config"] =
+            json!({"cidr_ranges": [{"address_prefix": "192.0.2.0", "prefix_len": 32}]});
+    }
+    listener
+}
+
+/// An Envoy with tracing between a client and an upstream.
+struct Stage {
+    envoy: Process,
+    upstream: Upstream,
+    collector: Collector,
+}
+
+impl Stage {
+    /// Starts an Envoy with these listeners.
+    fn start(listeners: impl FnOnce(&Collector) -> Vec<Value>) -> Self {
+        xtask::module::build().expect("the module");
+        let (upstream, collector) = (Upstream::start(), Collector::start());
+        let mut config = envoy::shipped(0, 0).expect("a configuration");
+        config["static_resources"] = json!({
+            "listeners": listeners(&collector),
+            "clusters": [
+                cluster("upstream", upstream.port),
+                with_protocol(cluster("collector", collector.http2), "http2_protocol_options"),
+            ],
+        });
+        // Tracers send each span at once instead of five together.
+        config["layered_runtime"] = json!({"layers": [{"name": "spans", "static_layer": {
+            "tracing.opentelemetry.min_flush_spans": 1,
+            "tracing.zipkin.min_flush_spans": 1,
+        }}]});
+        Self {
+            envoy: start(&config),
+            upstream,
+            collector,
+        }
+    }
+
+    /// Connects to a listener.
+    fn connect(&self, listener: &str) -> Connection {
+        Connection::open(self.envoy.port(listener).expect("a listener"))
+    }
+
+    /// Sends a request and returns what reached the upstream, too.
+    fn send(
+        &self,
+        connection: &mut Connection,
+        path: &str,
+        lines: &[Line],
+    ) -> (Response, Vec<Seen>) {
+        connection.send(&get("test", path, lines));
+        let response = connection.receive();
+        (response, self.upstream.seen(path))
+    }
+
+    /// Returns the minor version of Envoy, such as 40 of 1.40.0.
+    fn minor_version(&self) -> u32 {
+        let info: Value = serde_json::from_str(&self.envoy.get("/server_info").expect("an answer"))
+            .expect("JSON");
+        let version = info["version"].as_str().unwrap_or_default();
+        let minor = version
+            .split('/')
+            .nth(1)
+            .and_then(|version| version.split('.').nth(1));
+        minor.expect("a version").parse().expect("a number")
+    }
+}
+
+fn start(config: &Value) -> Process {
+    let arguments = ["--concurrency", "1", "--log-level", "error"];
+    Process::start(config, &Output::Kept, &arguments).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// Has a cluster speak another protocol than HTTP/1.1.
+fn with_protocol(mut cluster: Value, options: &str) -> Value {
+    cluster["typed_extension_protocol_options"] = json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {options: {}},
+        }
+    });
+    cluster
+}

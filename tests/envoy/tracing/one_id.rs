@@ -1,0 +1,293 @@
+//! The client, the upstream, the access log and the span have the same id.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use xtask::envoy;
+
+use super::collector::Collector;
+use super::tracers::Tracer;
+use super::{Ids, Stage, listener, start, with_protocol};
+use crate::client::{Connection, all};
+use crate::stage::{MANAGER, at, cluster, eventually, get, listeners};
+use crate::upstream::Reply;
+use test_support::cases::Line;
+
+const PERCENTAGES: [u32; 3] = [0, 50, 100];
+
+/// The protocols over which requests reach the filter, from an Envoy in front of it: their names, and those of the
+/// front's options.
+const PROTOCOLS: [(&str, &str); 3] = [
+    ("http1", "http_protocol_options"),
+    ("http2", "http2_protocol_options"),
+    (HTTP3, "http3_protocol_options"),
+];
+const HTTP3: &str = "http3";
+
+const ROUNDS: usize = 4;
+
+/// How many bytes may stand between the name of an attribute and its value: quotes, types and lengths.
+const FRAMING: usize = 8;
+
+/// A certificate for QUIC, which nobody checks.
+const CERTIFICATE: &str = include_str!("certificate.pem");
+const KEY: &str = include_str!("key.pem");
+
+/// A listener of the Envoy with the filter.
+struct Target {
+    name: String,
+    tracer: Tracer,
+    percentage: u32,
+    protocol: &'static str,
+    options: &'static str,
+}
+
+impl Target {
+    fn all() -> Vec<Self> {
+        let mut targets = Vec::new();
+        for tracer in Tracer::ALL {
+            for percentage in PERCENTAGES {
+                targets.extend(PROTOCOLS.map(|(protocol, options)| Self {
+                    name: format!("{tracer:?}-{percentage}-{protocol}"),
+                    tracer,
+                    percentage,
+                    protocol,
+                    options,
+                }));
+            }
+        }
+        targets
+    }
+
+    fn listener(&self, collector: &Collector) -> Value {
+        let mut listener = listener(&self.name, Ids::Filter);
+        at(&mut listener, MANAGER)["tracing"] = self.tracer.tracing(self.percentage, collector);
+        match self.protocol {
+            HTTP3 => over_quic(listener),
+            _ => listener,
+        }
+    }
+
+    fn cluster(&self, stage: &Stage) -> Value {
+        let cluster = cluster(
+            &self.name,
+            stage.envoy.port(&self.name).expect("a listener"),
+        );
+        let cluster = with_protocol(cluster, self.options);
+        match self.protocol {
+            HTTP3 => to_quic(cluster),
+            _ => cluster,
+        }
+    }
+}
+
+pub fn everywhere() {
+    let targets = Target::all();
+    let stage = Stage::start(|collector| {
+        let listeners = targets.iter().map(|target| target.listener(collector));
+        listeners.collect()
+    });
+    let clusters = targets.iter().map(|target| target.cluster(&stage));
+    let front = start(&front(clusters.collect()));
+    let mut connection = Connection::open(front.port("front").expect("a listener"));
+
+    // The ids by the requests' paths, and those of requests that are sampled.
+    let mut ids = HashMap::new();
+    let mut sampled = HashSet::new();
+    for target in &targets {
+        let mut sampled_here = 0;
+        let mut sent = 0;
+        for round in 0..ROUNDS {
+            let unique = format!("{}-{round}", target.name);
+            for (kind, lines) in requests(&unique) {
+                let is_redirected = round % 2 == 0;
+                let path = format!("/moved/{kind}-{unique}");
+                let (id, is_sampled) =
+                    send(&stage, &mut connection, target, &path, lines, is_redirected);
+                if is_sampled {
+                    sampled.insert(id.clone());
+                    sampled_here += 1;
+                }
+                sent += 1;
+                ids.insert(path, id);
+            }
+        }
+        match target.percentage {
+            0 => assert_eq!(sampled_here, 0, "{}", target.name),
+            // Envoy cannot sample an id that does not begin with digits, as one of each round does not.
+            100 => assert!(
+                sampled_here + ROUNDS >= sent,
+                "{}: {sampled_here} of {sent}",
+                target.name
+            ),
+            _ => {}
+        }
+    }
+    let stats = stage
+        .envoy
+        .get("/stats?filter=downstream_rq_http")
+        .expect("statistics");
+    for protocol in ["http1", "http2", "http3"] {
+        let none = format!("http.main.downstream_rq_{protocol}_total: 0");
+        assert!(
+            stats.contains(none.trim_end_matches('0')) && !stats.contains(&none),
+            "{stats}"
+        );
+    }
+
+    check_log(&stage, &ids);
+    check_spans(&stage, &ids.into_values().collect(), &sampled);
+}
+
+/// Sends a request to a target by way of the front. Returns the id, which the client and the upstream have, and
+/// whether the request is sampled.
+fn send(
+    stage: &Stage,
+    connection: &mut Connection,
+    target: &Target,
+    path: &str,
+    mut lines: Vec<Line>,
+    is_redirected: bool,
+) -> (String, bool) {
+    let new_path = path.trim_start_matches("/moved");
+    if is_redirected {
+        let moved = format!(
+            "HTTP/1.1 302 Found\r\nlocation: http://test{new_path}\r\ncontent-length: 0\r\n\r\n"
+        );
+        stage.upstream.expect(path, Reply::Bytes(moved.into()));
+    }
+    lines.push(("target", target.name.clone().into()));
+    connection.send(&get("test", path, &lines));
+    let response = connection.receive();
+    assert_eq!(response.status, 200, "{path}: {response:?}");
+    let id = response.id();
+    assert!(!id.contains("provisional"), "{id}");
+    let seen = [stage.upstream.seen(path), stage.upstream.seen(new_path)].concat();
+    assert_eq!(seen.len(), 1 + usize::from(is_redirected), "{path}");
+    let mut is_sampled = false;
+    for seen in &seen {
+        assert_eq!(
+            all(&seen.headers, "x-request-id"),
+            [id.as_bytes()],
+            "{path}"
+        );
+        // 2 is Datadog's "keep".
+        let (told, _) = target.tracer.told(&seen.headers);
+        is_sampled |= told == "1" || told == "2";
+    }
+    (id, is_sampled)
+}
+
+/// Checks that each request has a line in the access log, with its id.
+fn check_log(stage: &Stage, ids: &HashMap<String, String>) {
+    eventually(Duration::from_secs(20), || {
+        let log = stage.envoy.log();
+        let mut logged = HashSet::new();
+        for line in log.lines().filter(|line| line.starts_with('{')) {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            let path = line["path"].as_str().expect("a path");
+            // A redirected request has its new path here.
+            let path = format!("/moved{}", path.trim_start_matches("/moved"));
+            assert_eq!(line["request_id"], ids[&path], "{line}");
+            // The line of the redirect has no response, since the client receives none.
+            if line["details"] != "internal_redirect" {
+                assert_eq!(line["response_request_id"], ids[&path], "{line}");
+                logged.insert(path);
+            }
+        }
+        (
+            logged.len() == ids.len(),
+            format!("{} of {} requests are in the log", logged.len(), ids.len()),
+        )
+    });
+}
+
+/// Checks that each span has an id of a request, and each sampled request a span.
+fn check_spans(stage: &Stage, ids: &HashSet<String>, sampled: &HashSet<String>) {
+    let id_of = |span: String| {
+        let is_id = |id: &&String| span.find(id.as_str()).is_some_and(|at| at < FRAMING);
+        let id = ids.iter().find(is_id);
+        id.unwrap_or_else(|| panic!("a span has none of the ids, but {span}"))
+    };
+    eventually(Duration::from_secs(20), || {
+        let spans = stage.collector.request_ids(FRAMING + 64).into_iter();
+        let collected: HashSet<_> = spans.map(id_of).collect();
+        let missing = sampled.iter().filter(|id| !collected.contains(id)).count();
+        (
+            missing == 0,
+            format!("{missing} of {} ids are in no span", sampled.len()),
+        )
+    });
+    assert!(!stage.collector.text().contains("-provisional"));
+}
+
+/// Requests of each kind, with ids that no other request has.
+fn requests(unique: &str) -> [(&'static str, Vec<Line>); 5] {
+    let line = |name, value: String| vec![(name, value.into_bytes())];
+    [
+        ("new", Vec::new()),
+        ("kept", line("x-request-id", format!("0f8fad5b-{unique}"))),
+        ("aws", line("x-amz-request-id", format!("4B4NGF-{unique}"))),
+        (
+            "invalid",
+            line("x-request-id", format!("0f8fad5b {unique}")),
+        ),
+        ("word", line("x-request-id", format!("req-{unique}"))),
+    ]
+}
+
+/// Turns a listener into one for HTTP/3.
+fn over_quic(mut listener: Value) -> Value {
+    listener["address"]["socket_address"]["protocol"] = "UDP".into();
+    listener["udp_listener_config"] = json!({"quic_options": {}});
+    at(&mut listener, "/filter_chains/0")["transport_socket"] = json!({
+        "name": "envoy.transport_sockets.quic",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport",
+            "downstream_tls_context": {"common_tls_context": {"tls_certificates": [{
+                "certificate_chain": {"inline_string": CERTIFICATE},
+                "private_key": {"inline_string": KEY},
+            }]}},
+        },
+    });
+    at(&mut listener, MANAGER)["codec_type"] = "HTTP3".into();
+    listener
+}
+
+/// Has a cluster, which speaks HTTP/3, connect by QUIC.
+fn to_quic(mut cluster: Value) -> Value {
+    cluster["transport_socket"] = json!({
+        "name": "envoy.transport_sockets.quic",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.quic.v3.QuicUpstreamTransport",
+            "upstream_tls_context": {"sni": "test"},
+        },
+    });
+    cluster
+}
+
+/// The configuration of an Envoy that passes each request on to the cluster in its header `target`.
+fn front(clusters: Vec<Value>) -> Value {
+    let mut config = envoy::shipped(0, 0).expect("a configuration");
+    let listener = &mut listeners(&mut config)[0];
+    listener["name"] = "front".into();
+    let manager = at(listener, MANAGER);
+    for setting in [
+        "early_header_mutation_extensions",
+        "local_reply_config",
+        "access_log",
+    ] {
+        manager[setting].take();
+    }
+    manager["http_filters"]
+        .as_array_mut()
+        .expect("a list")
+        .remove(0);
+    manager["route_config"] = json!({"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+        {"match": {"prefix": "/"}, "route": {"cluster_header": "target"}},
+    ]}]});
+    let listener = listener.take();
+    config["static_resources"] = json!({"listeners": [listener], "clusters": clusters});
+    config
+}

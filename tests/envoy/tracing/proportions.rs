@@ -1,0 +1,96 @@
+//! How many of the traces that begin in this Envoy are sampled.
+
+use super::tracers::Tracer;
+use super::{Ids, Stage, listener};
+use crate::stage::{MANAGER, at};
+
+const PERCENTAGES: [u32; 2] = [10, 50];
+const REQUESTS: usize = 400;
+
+pub fn are_kept() {
+    let name =
+        |tracer: Tracer, ids: Ids, percentage: u32| format!("{tracer:?} {ids:?} {percentage}");
+    let stage = Stage::start(|collector| {
+        let mut listeners = Vec::new();
+        for tracer in Tracer::ALL {
+            for ids in [Ids::Filter, Ids::FilterWithoutTrust] {
+                for percentage in PERCENTAGES {
+                    let mut listener = listener(&name(tracer, ids, percentage), ids);
+                    at(&mut listener, MANAGER)["tracing"] = tracer.tracing(percentage, collector);
+                    listeners.push(listener);
+                }
+            }
+        }
+        listeners
+    });
+    for percentage in PERCENTAGES {
+        let (mut requests, mut sampled) = (0, 0);
+        for tracer in Tracer::ALL {
+            let mut send =
+                |kind: &str, ids: Ids, header: &'static str, values: &[Option<String>]| {
+                    let listener = name(tracer, ids, percentage);
+                    let (of_kind, new_ids) = send(&stage, tracer, &listener, kind, header, values);
+                    assert_proportion(
+                        &format!("{listener}, {kind}"),
+                        of_kind,
+                        REQUESTS,
+                        percentage,
+                    );
+                    requests += REQUESTS;
+                    sampled += of_kind;
+                    new_ids
+                };
+            let none = vec![None; REQUESTS];
+            let new_ids = send("no id", Ids::Filter, "x-request-id", &none);
+            send("no id", Ids::FilterWithoutTrust, "x-request-id", &none);
+            // New ids are random, so they are right for these, too.
+            let ids: Vec<_> = new_ids.into_iter().map(Some).collect();
+            for (kind, header) in [("UUID", "x-request-id"), ("AWS UUID", "x-amzn-requestid")] {
+                let same_ids = send(kind, Ids::Filter, header, &ids);
+                assert!(same_ids.iter().eq(ids.iter().flatten()), "{kind}");
+            }
+            let ids: Vec<_> = (0..REQUESTS)
+                .map(|number| Some(format!("4B4NGF{number}")))
+                .collect();
+            send("AWS id", Ids::Filter, "x-amz-request-id", &ids);
+        }
+        assert_proportion("all", sampled, requests, percentage);
+    }
+}
+
+/// Sends requests with these values in a header. Returns how many are sampled, and the ids of all.
+fn send(
+    stage: &Stage,
+    tracer: Tracer,
+    listener: &str,
+    kind: &str,
+    header: &'static str,
+    values: &[Option<String>],
+) -> (usize, Vec<String>) {
+    let mut connection = stage.connect(listener);
+    let mut sampled = 0;
+    let mut ids = Vec::new();
+    for (number, value) in values.iter().enumerate() {
+        let path = format!("/{listener}-{kind}-{number}").replace(' ', "-");
+        let id = value.iter().map(|value| (header, value.clone().into()));
+        let lines: Vec<_> = id.collect();
+        let (response, seen) = stage.send(&mut connection, &path, &lines);
+        let (told, _) = tracer.told(&seen[0].headers);
+        // 2 is Datadog's "keep".
+        sampled += usize::from(told == "1" || told == "2");
+        ids.push(response.id());
+    }
+    (sampled, ids)
+}
+
+/// Fails if so many are sampled by chance less often than once in a million.
+fn assert_proportion(of_what: &str, sampled: usize, requests: usize, percentage: u32) {
+    let count = |number: usize| f64::from(u32::try_from(number).expect("a small number"));
+    let share = f64::from(percentage) / 100.0;
+    let expected = count(requests) * share;
+    let deviation = (expected * (1.0 - share)).sqrt();
+    assert!(
+        (count(sampled) - expected).abs() < 5.0 * deviation,
+        "{of_what}: {sampled} of {requests} are sampled at {percentage} %"
+    );
+}
