@@ -24,7 +24,7 @@ pub fn warnings(policy: &Policy, documents: &[Document]) -> Vec<String> {
         warnings.push(format!(
             "response.echo: this file also gives {header} to all responses that Envoy sends itself, \
              before the filter sees them; remove it from local_reply_config (lateResponseHeaders in \
-             Envoy Gateway)"
+             Envoy Gateway; in Istio, use the component no-ids-in-local-replies)"
         ));
     }
     for (key, contradicts) in [
@@ -35,7 +35,7 @@ pub fn warnings(policy: &Policy, documents: &[Document]) -> Vec<String> {
             warnings.push(format!(
                 "{key}: local_reply_config in this file repeats the client's {header} whatever {key} \
                  says, in responses that Envoy sends before the filter runs; remove the mapper that \
-                 uses %REQ({header})%"
+                 uses %REQ({header})% (in Istio, use the component new-ids-in-local-replies)"
             ));
         }
     }
