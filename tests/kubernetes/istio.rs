@@ -579,7 +579,14 @@ spec:
         ])?;
         let dump: Value = serde_json::from_str(&dump).with_context(|| dump.clone())?;
         let mut managers = Vec::new();
-        let listener = named(&dump, "main_internal").context("no listener main_internal")?;
+        let configs = dump["configs"].as_array().context("no configurations")?;
+        let is_of_listeners =
+            |config: &&Value| config["@type"].to_string().contains(".ListenersConfigDump");
+        let listeners = configs
+            .iter()
+            .find(is_of_listeners)
+            .context("no listeners")?;
+        let listener = named(listeners, "main_internal").context("no listener main_internal")?;
         for keys in [["http_filters", "name"], ["httpFilters", "name"]] {
             collect(listener, &listener["name"], keys, &mut managers);
         }
