@@ -526,6 +526,16 @@ fn bases_are_separate(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// The first object with that name, at any depth.
+fn named<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(_) if value["name"] == name => Some(value),
+        Value::Object(members) => members.values().find_map(|member| named(member, name)),
+        Value::Array(items) => items.iter().find_map(|item| named(item, name)),
+        _ => None,
+    }
+}
+
 /// Envoy's own build has not all that a waypoint of Istio needs: what istiod generates for it.
 fn waypoint(world: &World) -> Result<()> {
     const WAYPOINT: &str = "
@@ -569,24 +579,18 @@ spec:
         ])?;
         let dump: Value = serde_json::from_str(&dump).with_context(|| dump.clone())?;
         let mut managers = Vec::new();
-        for config in dump["configs"].as_array().context("no configurations")? {
-            for listener in config["dynamic_listeners"].as_array().into_iter().flatten() {
-                collect(
-                    listener,
-                    &listener["name"],
-                    ["http_filters", "name"],
-                    &mut managers,
-                );
-                collect(
-                    listener,
-                    &listener["name"],
-                    ["httpFilters", "name"],
-                    &mut managers,
-                );
-            }
+        let configs = dump["configs"].as_array().context("no configurations")?;
+        let is_of_listeners =
+            |config: &&Value| config["@type"].to_string().contains(".ListenersConfigDump");
+        let listeners = configs
+            .iter()
+            .find(is_of_listeners)
+            .context("no listeners")?;
+        let listener = named(listeners, "main_internal").context("no listener main_internal")?;
+        for keys in [["http_filters", "name"], ["httpFilters", "name"]] {
+            collect(listener, &listener["name"], keys, &mut managers);
         }
-        managers.retain(|manager| manager.listener == "main_internal");
-        ensure!(!managers.is_empty(), "no listener main_internal");
+        ensure!(!managers.is_empty(), "no connection manager");
         for manager in managers {
             ensure!(
                 manager.filters[0].contains("request-id-waypoint"),
