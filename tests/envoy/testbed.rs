@@ -369,6 +369,8 @@ pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
     let mut config = envoy::shipped(0, 0)?;
     let listener = at(&mut config, "/static_resources/listeners/0");
     let manager = at(listener, MANAGER);
+    // The table has a header with an underscore, and shows that it is another one.
+    manager["common_http_protocol_options"]["headers_with_underscores_action"] = "ALLOW".into();
     manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}]);
     manager["route_config"] = json!({
         "validate_clusters": false,
