@@ -148,7 +148,7 @@ fn workflows_run_the_gate_on_the_toolchain_of_the_repository() {
     for (path, workflow) in workflows() {
         let gate = jobs(&workflow)
             .map(|(_, job)| job)
-            .find(|job| job["steps"].to_string().contains(r#""run":".ci/run""#));
+            .find(|job| job["steps"].to_string().contains(r#""run":".ci/run"#));
         let gate = gate.unwrap_or_else(|| panic!("{} does not run it", path.display()));
         let image = gate["container"].as_str().expect("an image");
         assert!(

@@ -371,6 +371,10 @@ pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
     let manager = at(listener, MANAGER);
     // The table has a header with an underscore, and shows that it is another one.
     manager["common_http_protocol_options"]["headers_with_underscores_action"] = "ALLOW".into();
+    // The paths of hostile messages must arrive as they were sent.
+    manager["normalize_path"] = false.into();
+    manager["merge_slashes"] = false.into();
+    manager["path_with_escaped_slashes_action"] = "KEEP_UNCHANGED".into();
     manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}]);
     manager["route_config"] = json!({
         "validate_clusters": false,
