@@ -55,6 +55,9 @@ fn hostile(_: &Testbed) {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
+                // Making the strategies takes longer than drawing from them.
+                let messages = message();
+                let batch = |number| batch(&messages, seed, number);
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number * BATCH >= requests {
@@ -66,9 +69,9 @@ fn hostile(_: &Testbed) {
                             .exchange(0, protocol, messages, |index, _| messages[index].clone()),
                         None => {
                             let smallest = |index, fails: &dyn Fn(&Message) -> bool| {
-                                hostile::smallest(batch(seed, number).swap_remove(index), fails)
+                                hostile::smallest(batch(number).swap_remove(index), fails)
                             };
-                            let drawn = batch(seed, number);
+                            let drawn = batch(number);
                             let drawn: Vec<_> = drawn.iter().map(ValueTree::current).collect();
                             target.exchange(number / 2, protocol, &drawn, smallest);
                         }
@@ -111,11 +114,14 @@ fn every_byte() -> Vec<Vec<Message>> {
 }
 
 /// Returns the messages of a batch, as proptest draws and shrinks them.
-fn batch(seed: u64, number: usize) -> Vec<impl ValueTree<Value = Message>> {
+fn batch<S: Strategy<Value = Message>>(
+    messages: &S,
+    seed: u64,
+    number: usize,
+) -> Vec<impl ValueTree<Value = Message> + use<S>> {
     let number = u64::try_from(number).expect("a number");
     let mut source = Source::from_seed(seed.wrapping_add(number));
-    let message = message();
-    (0..BATCH).map(|_| source.draw_tree(&message)).collect()
+    (0..BATCH).map(|_| source.draw_tree(messages)).collect()
 }
 
 /// Half of the messages have an upstream that speaks HTTP/2, and an eighth is redirected by Envoy, so
