@@ -226,10 +226,22 @@ impl Testbed {
 
     /// Collects what Envoy says of a request once it is over.
     pub fn finish(&self, mark: usize, path: &str, response: Response) -> Exchange {
+        // The end of another request may be logged after the mark, so this waits for the end of the
+        // first context that was created since.
+        let mut delete = None;
+        let mut is_deleted = false;
         let trace = self
             .envoy
             .lines_until(mark, |line| {
-                line.contains("[host<-vm] proxy_on_delete return")
+                let created = line.split_once("[host->vm] proxy_on_context_create(");
+                if let Some((_, created)) = created
+                    && delete.is_none()
+                {
+                    let context = created.split(',').next().unwrap_or_default();
+                    delete = Some(format!("[host->vm] proxy_on_delete({context})"));
+                }
+                is_deleted |= delete.as_ref().is_some_and(|delete| line.contains(delete));
+                is_deleted && line.contains("[host<-vm] proxy_on_delete return")
             })
             .unwrap_or_else(|error| panic!("{error:#}"));
         Exchange {
