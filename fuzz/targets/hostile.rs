@@ -1,4 +1,4 @@
-//! The generator of hostile messages, with the fuzzer's bytes for its choices.
+//! The generator of hostile messages, seeded with the fuzzer's bytes.
 
 #![no_main]
 

@@ -362,17 +362,23 @@ impl Source {
     pub fn from_seed(seed: u64) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        Self::new(RngAlgorithm::ChaCha, &bytes)
+        Self::new(&bytes)
     }
 
-    /// Returns a source whose choices are the bytes of a fuzzer.
+    /// Returns a source that is seeded with the bytes of a fuzzer. They are not the choices themselves
+    /// (`RngAlgorithm::PassThrough`), because once they are used up, drawing from a range never ends.
     #[must_use]
     pub fn from_fuzzer(bytes: &[u8]) -> Self {
-        Self::new(RngAlgorithm::PassThrough, bytes)
+        let mut seed = [0; 32];
+        for (index, byte) in bytes.iter().enumerate() {
+            let folded: &mut u8 = &mut seed[index % 32];
+            *folded = folded.rotate_left(3) ^ byte;
+        }
+        Self::new(&seed)
     }
 
-    fn new(algorithm: RngAlgorithm, bytes: &[u8]) -> Self {
-        let rng = TestRng::from_seed(algorithm, bytes);
+    fn new(seed: &[u8; 32]) -> Self {
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, seed);
         Self(TestRunner::new_with_rng(Config::default(), rng))
     }
 
