@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use request_id_configuration::{self as configuration, Key, Kind};
+use request_id_configuration::{Key, Setting, Settings};
 use request_id_rules::header_name::RESERVED;
 use request_id_rules::policy::MaxLength;
 use serde_json::{Map, Value, json};
@@ -35,7 +35,7 @@ pub fn schema() -> Value {
     let mut root = object(
         "The configuration of request-id-filter. Every key is optional, and an empty configuration is the recommended one.",
     );
-    for key in configuration::keys() {
+    for key in Settings::default().keys() {
         let (parent, name) = match key.path.split_once('.') {
             Some((parent, name)) => (Some(parent), name),
             None => (None, key.path),
@@ -83,26 +83,26 @@ fn object(description: &str) -> Value {
     })
 }
 
-fn property(key: &Key) -> Value {
+fn property(key: &Key<'_>) -> Value {
     let header_name = json!({"$ref": "#/$defs/header_name"});
-    let mut schema = match &key.kind {
-        Kind::Words(words) => json!({"enum": words}),
-        Kind::Boolean => json!({"type": "boolean"}),
-        Kind::Length => json!({
+    let mut schema = match &key.setting {
+        Setting::Word(word) => json!({"enum": word.words()}),
+        Setting::Boolean(_) => json!({"type": "boolean"}),
+        Setting::Length(_) => json!({
             "type": "integer",
             "minimum": MaxLength::RANGE.start(),
             "maximum": MaxLength::RANGE.end(),
         }),
-        Kind::HeaderName => header_name,
-        Kind::HeaderNameOrNull => json!({"anyOf": [{"type": "null"}, header_name]}),
-        Kind::Sources => json!({"type": "array", "items": header_name}),
-        Kind::Trust => json!({"anyOf": [
+        Setting::HeaderName(_) => header_name,
+        Setting::HeaderNameOrNull(_) => json!({"anyOf": [{"type": "null"}, header_name]}),
+        Setting::Sources(_) => json!({"type": "array", "items": header_name}),
+        Setting::Trust(_) => json!({"anyOf": [
             {"enum": ["all", "none"]},
             {"type": "array", "items": {"$ref": "#/$defs/address_range"}},
         ]}),
     };
     schema["description"] = key.description.into();
-    schema["default"] = serde_json::from_str(&key.default).unwrap_or_default();
+    schema["default"] = serde_json::from_str(&key.setting.to_json()).unwrap_or_default();
     schema
 }
 

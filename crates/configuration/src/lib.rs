@@ -2,7 +2,7 @@
 //! others.
 //!
 //! A configuration is text; [`read`] turns it into a [`Policy`] or reports all of its problems.
-//! `Settings::each_key` lists every key once, with its description. The defaults are those of
+//! [`Settings::keys`] lists every key once, with its description. The defaults are those of
 //! [`Policy::default`].
 
 #![forbid(unsafe_code)]
@@ -24,23 +24,108 @@ mod problem;
 mod setting;
 mod warnings;
 
+use hifijson::value::Value;
 use json::Json;
 pub use problem::Problem;
-use problem::Problems;
-pub use setting::Kind;
-use setting::Setting;
+use problem::join;
+pub use setting::{Setting, Word};
 pub use warnings::warnings;
 
 use request_id_rules::header_name::HeaderName;
 use request_id_rules::policy::{HeaderConflict, OnInvalid, Policy, PolicyHeaders, Source};
 
 /// The values of all keys, each valid by itself.
-struct Settings {
+pub struct Settings {
     header: HeaderName,
     original: Option<HeaderName>,
     sources: Vec<Source>,
     /// All other values; its headers are not used.
     policy: Policy,
+}
+
+/// A key of the configuration with its value.
+pub struct Key<'a> {
+    /// The path, such as `incoming.trust`.
+    pub path: &'static str,
+    /// The meaning, in one or more sentences.
+    pub description: &'static str,
+    /// The value.
+    pub setting: Setting<'a>,
+}
+
+impl Settings {
+    /// Returns every key, in the order of the documentation.
+    #[inline(never)]
+    pub fn keys(&mut self) -> [Key<'_>; 13] {
+        let policy = &mut self.policy;
+        [
+            Key {
+                path: "header",
+                description: "The header that carries the id.",
+                setting: Setting::HeaderName(&mut self.header),
+            },
+            Key {
+                path: "incoming.trust",
+                description: "The peers that may supply ids, in any header, by Envoy's `source.address`: every peer, no peer, or the peers in these address ranges.",
+                setting: Setting::Trust(&mut policy.trust),
+            },
+            Key {
+                path: "incoming.accept",
+                description: "The ids that are valid: `safe` allows letters, digits and `-._~+/=:@#`; `uuid` allows UUIDs in the form 8-4-4-4-12, of any version and in any case; `visible` allows any visible ASCII except a comma.",
+                setting: Setting::Word(&mut policy.accept),
+            },
+            Key {
+                path: "incoming.max_length",
+                description: "The length of the longest valid id, in bytes.",
+                setting: Setting::Length(&mut policy.max_length),
+            },
+            Key {
+                path: "incoming.on_invalid",
+                description: "What happens if an id is invalid: `replace` gives the request another id; `reject` answers 400; `keep` keeps the id and only counts it, as a dry run.",
+                setting: Setting::Word(&mut policy.on_invalid),
+            },
+            Key {
+                path: "incoming.original",
+                description: "The header in which a replaced id is passed to the upstream, or null. If the peer is not trusted and no id was replaced, the header is removed.",
+                setting: Setting::HeaderNameOrNull(&mut self.original),
+            },
+            Key {
+                path: "adopt.from",
+                description: "The headers from which an id is taken if the client sent none, in order of preference. `aws` stands for the request-id headers of AWS. Of `x-amzn-trace-id` the Root field is used, of `traceparent` the trace-id.",
+                setting: Setting::Sources(&mut self.sources),
+            },
+            Key {
+                path: "adopt.non_uuid",
+                description: "What an adopted value becomes if it is not an RFC 9562 UUID: `derive` hashes it to a version 5 UUID; `verbatim` uses it as it is; `skip` ignores it.",
+                setting: Setting::Word(&mut policy.non_uuid),
+            },
+            Key {
+                path: "generate",
+                description: "The format of new ids: a random UUID, a UUID that sorts by time, or 32 random hexadecimal digits.",
+                setting: Setting::Word(&mut policy.generate),
+            },
+            Key {
+                path: "response.echo",
+                description: "The id in the response: `overwrite` replaces whatever the upstream sent; `if_absent` adds the id if the upstream sent none; `never` does not add it.",
+                setting: Setting::Word(&mut policy.echo),
+            },
+            Key {
+                path: "response.normalize_aws",
+                description: "Whether the AWS id of a response is published as `x-amzn-requestid`.",
+                setting: Setting::Boolean(&mut policy.normalize_aws),
+            },
+            Key {
+                path: "response.expose",
+                description: "Whether the header is added to `access-control-expose-headers` of responses that have `access-control-allow-origin`, so that browser code of other origins can read it.",
+                setting: Setting::Boolean(&mut policy.expose),
+            },
+            Key {
+                path: "log_origin",
+                description: "Whether access logs can show how the request got its id, as `%FILTER_STATE(wasm.request_id.origin:PLAIN)%`.",
+                setting: Setting::Boolean(&mut policy.log_origin),
+            },
+        ]
+    }
 }
 
 impl Default for Settings {
@@ -55,79 +140,6 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
-    /// Calls `visit` with the path, the description and the value of every key, in the order of the
-    /// documentation.
-    fn each_key(&mut self, mut visit: impl FnMut(&'static str, &'static str, &mut dyn Setting)) {
-        let policy = &mut self.policy;
-        visit(
-            "header",
-            "The header that carries the id.",
-            &mut self.header,
-        );
-        visit(
-            "incoming.trust",
-            "The peers that may supply ids, in any header, by Envoy's `source.address`: every peer, no peer, or the peers in these address ranges.",
-            &mut policy.trust,
-        );
-        visit(
-            "incoming.accept",
-            "The ids that are valid: `safe` allows letters, digits and `-._~+/=:@#`; `uuid` allows UUIDs in the form 8-4-4-4-12, of any version and in any case; `visible` allows any visible ASCII except a comma.",
-            &mut policy.accept,
-        );
-        visit(
-            "incoming.max_length",
-            "The length of the longest valid id, in bytes.",
-            &mut policy.max_length,
-        );
-        visit(
-            "incoming.on_invalid",
-            "What happens if an id is invalid: `replace` gives the request another id; `reject` answers 400; `keep` keeps the id and only counts it, as a dry run.",
-            &mut policy.on_invalid,
-        );
-        visit(
-            "incoming.original",
-            "The header in which a replaced id is passed to the upstream, or null. If the peer is not trusted and no id was replaced, the header is removed.",
-            &mut self.original,
-        );
-        visit(
-            "adopt.from",
-            "The headers from which an id is taken if the client sent none, in order of preference. `aws` stands for the request-id headers of AWS. Of `x-amzn-trace-id` the Root field is used, of `traceparent` the trace-id.",
-            &mut self.sources,
-        );
-        visit(
-            "adopt.non_uuid",
-            "What an adopted value becomes if it is not an RFC 9562 UUID: `derive` hashes it to a version 5 UUID; `verbatim` uses it as it is; `skip` ignores it.",
-            &mut policy.non_uuid,
-        );
-        visit(
-            "generate",
-            "The format of new ids: a random UUID, a UUID that sorts by time, or 32 random hexadecimal digits.",
-            &mut policy.generate,
-        );
-        visit(
-            "response.echo",
-            "The id in the response: `overwrite` replaces whatever the upstream sent; `if_absent` adds the id if the upstream sent none; `never` does not add it.",
-            &mut policy.echo,
-        );
-        visit(
-            "response.normalize_aws",
-            "Whether the AWS id of a response is published as `x-amzn-requestid`.",
-            &mut policy.normalize_aws,
-        );
-        visit(
-            "response.expose",
-            "Whether the header is added to `access-control-expose-headers` of responses that have `access-control-allow-origin`, so that browser code of other origins can read it.",
-            &mut policy.expose,
-        );
-        visit(
-            "log_origin",
-            "Whether access logs can show how the request got its id, as `%FILTER_STATE(wasm.request_id.origin:PLAIN)%`.",
-            &mut policy.log_origin,
-        );
-    }
-}
-
 /// A configuration that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
@@ -135,34 +147,6 @@ pub struct Configuration {
     pub policy: Policy,
     /// All keys with the values in force, as JSON on one line.
     pub effective: String,
-}
-
-/// A key of the configuration, for its schema and its documentation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// The path, such as `incoming.trust`.
-    pub path: &'static str,
-    /// The meaning, in one or more sentences.
-    pub description: &'static str,
-    /// The values that are allowed.
-    pub kind: Kind,
-    /// The default as JSON.
-    pub default: String,
-}
-
-/// Returns all keys of the configuration.
-#[must_use]
-pub fn keys() -> Vec<Key> {
-    let mut keys = Vec::new();
-    Settings::default().each_key(|path, description, setting| {
-        keys.push(Key {
-            path,
-            description,
-            kind: setting.kind(),
-            default: setting.to_json(),
-        });
-    });
-    keys
 }
 
 /// Reads a configuration. Empty or blank text is the default configuration.
@@ -185,96 +169,85 @@ pub fn keys() -> Vec<Key> {
 #[inline(never)]
 pub fn read(text: &[u8]) -> Result<Configuration, Vec<Problem>> {
     let mut settings = Settings::default();
-    let mut problems = Problems::default();
+    let mut problems = Vec::new();
     if !text.trim_ascii().is_empty() {
-        let json = Json::parse(text).map_err(|problem| vec![problem])?;
-        read_object(json, "", &mut settings, &mut problems);
+        let json = json::parse(text).map_err(|problem| vec![problem])?;
+        read_object(&json, "", &mut settings, &mut problems);
     }
     let effective = to_json(&mut settings);
-    let policy = check(settings, &mut problems);
-    match (policy, problems.into_vec()) {
-        (Some(policy), problems) if problems.is_empty() => Ok(Configuration { policy, effective }),
-        (_, problems) => Err(problems),
+    match check(settings, &mut problems) {
+        Some(policy) if problems.is_empty() => Ok(Configuration { policy, effective }),
+        _ => Err(problems),
     }
 }
 
-/// Reads the members of the object at `parent`, which is empty for the whole configuration. Keys
-/// that begin with an underscore belong to others: Higress adds `_rules_` and more.
+/// Reads the members of the object at the path `parent`, which is empty for the whole configuration.
+/// Keys that begin with an underscore belong to others: Higress adds `_rules_` and more.
 #[inline(never)]
-fn read_object(json: Json<'_>, parent: &str, settings: &mut Settings, problems: &mut Problems) {
-    let members = match json.into_members() {
-        Ok(members) => members,
-        Err(other) => return problems.add_value(parent, &other, "an object"),
+fn read_object(
+    json: &Json<'_>,
+    parent: &str,
+    settings: &mut Settings,
+    problems: &mut Vec<Problem>,
+) {
+    let Value::Object(members) = json else {
+        return problems.push(Problem::of_value(parent.into(), json, "an object"));
     };
-    let mut seen: Vec<String> = Vec::new();
-    for (key, value) in members {
-        if key.starts_with('_') {
+    let mut seen: Vec<&str> = Vec::new();
+    for (name, value) in members {
+        if name.starts_with('_') {
             continue;
         }
-        let path = match parent {
-            "" => key.clone().into_owned(),
-            parent => format!("{parent}.{key}"),
-        };
-        if seen.contains(&path) {
-            problems.add(path, "the key twice", "once");
+        let path = join(parent, name);
+        if seen.contains(&&**name) {
+            problems.push(Problem::new(path, "the key twice", "once"));
             continue;
         }
-        let mut value = Some(value);
-        let mut is_object = false;
-        settings.each_key(|known, _, setting| {
-            is_object |= !key.is_empty() && parent_of(known) == path;
-            if parent_of(known) == parent
-                && name_of(known) == key
-                && let Some(value) = value.take()
-            {
-                setting.read(value, &path, problems);
-            }
-        });
-        match value {
-            None => seen.push(path),
-            Some(value) if is_object => {
-                read_object(value, &path, settings, problems);
-                seen.push(path);
-            }
-            Some(value) => problems.add_unknown_key(parent, &key, &value),
+        seen.push(name);
+        let mut keys = settings.keys();
+        // The path of a key is not its name: a name with a dot is unknown.
+        let found = keys
+            .iter_mut()
+            .find(|key| key.path == path && !name.contains('.'));
+        if let Some(key) = found {
+            key.setting.read(value, &path, problems);
+        } else if parent.is_empty()
+            && keys
+                .iter()
+                .any(|key| problem::split(key.path).0 == path && !path.is_empty())
+        {
+            read_object(value, &path, settings, problems);
+        } else {
+            problems.push(Problem::unknown_key(parent, name, value, &keys));
         }
     }
 }
 
-/// Returns the path of the object that contains the key at `path`.
-fn parent_of(path: &str) -> &str {
-    path.rsplit_once('.').map_or("", |(parent, _)| parent)
-}
-
-/// Returns the name of the key at `path` in its object.
-fn name_of(path: &str) -> &str {
-    path.rsplit('.').next().unwrap_or(path)
-}
-
-/// Returns all values as one JSON object. The keys of one object follow each other.
+/// Returns all values as one JSON object on one line.
 #[inline(never)]
 fn to_json(settings: &mut Settings) -> String {
     let mut json = String::new();
     let mut current = "";
-    settings.each_key(|path, _, setting| {
-        let parent = parent_of(path);
-        if parent != current && !current.is_empty() {
+    for key in settings.keys() {
+        let (object, name) = problem::split(key.path);
+        // The keys of an object follow each other.
+        if object != current && !current.is_empty() {
             json.push('}');
         }
         json.push(if json.is_empty() { '{' } else { ',' });
-        if parent != current && !parent.is_empty() {
-            json.push_str(&format!("\"{parent}\":{{"));
+        if object != current && !object.is_empty() {
+            json.push_str(&["\"", object, "\":{"].concat());
         }
-        current = parent;
-        json.push_str(&format!("\"{}\":{}", name_of(path), setting.to_json()));
-    });
+        current = object;
+        json.push_str(&["\"", name, "\":", &key.setting.to_json()].concat());
+    }
     json.push('}');
     json
 }
 
 /// Checks the values against each other. A key that already has a problem gets no second one.
 #[inline(never)]
-fn check(settings: Settings, problems: &mut Problems) -> Option<Policy> {
+fn check(settings: Settings, problems: &mut Vec<Problem>) -> Option<Policy> {
     let Settings {
         header,
         original,
@@ -283,7 +256,7 @@ fn check(settings: Settings, problems: &mut Problems) -> Option<Policy> {
     } = settings;
     match PolicyHeaders::new(header.clone(), original.clone(), sources) {
         Ok(headers) => policy.headers = headers,
-        Err(_) if problems.contains("header") => return None,
+        Err(_) if problems.iter().any(|problem| problem.path == "header") => return None,
         Err(conflicts) => {
             for conflict in conflicts {
                 const NOT_THE_ID: &str = "a header other than the one of the id (`header`)";
@@ -300,7 +273,8 @@ fn check(settings: Settings, problems: &mut Problems) -> Option<Policy> {
                         (format!("adopt.from[{index}]"), &header, NOT_THE_ID)
                     }
                 };
-                problems.add(path, &format!("\"{name}\""), allowed);
+                let found = ["\"", name.as_str(), "\""].concat();
+                problems.push(Problem::new(path, &found, allowed));
             }
             return None;
         }
@@ -314,7 +288,7 @@ fn check(settings: Settings, problems: &mut Problems) -> Option<Policy> {
             );
             let allowed = "\"replace\" or \"keep\", or a change to one of the other two: the next proxy \
                            with this configuration would answer 400 to clients that sent no id";
-            problems.add("incoming.on_invalid".into(), &found, allowed);
+            problems.push(Problem::new("incoming.on_invalid".into(), &found, allowed));
         }
     }
     Some(policy)

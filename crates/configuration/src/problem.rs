@@ -2,107 +2,120 @@
 
 use std::fmt;
 
-use crate::json::Json;
-use crate::{keys, name_of, parent_of};
+use crate::Key;
+use crate::json::{Json, shown};
 
 /// A problem of a configuration, which displays as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem(String);
-
-impl Problem {
-    pub(super) fn of_whole_text(problem: &str) -> Self {
-        Self(format!("{WHOLE}: {problem}"))
-    }
+pub struct Problem {
+    /// The path of the key or the list item; empty for the whole configuration.
+    pub(crate) path: String,
+    message: String,
 }
-
-const WHOLE: &str = "the configuration";
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(match &*self.path {
+            "" => "the configuration",
+            path => path,
+        })?;
+        f.write_str(": ")?;
+        f.write_str(&self.message)
     }
 }
 
-/// The problems found so far, with their paths.
-#[derive(Default)]
-pub struct Problems(Vec<(String, Problem)>);
-
-impl Problems {
-    #[inline(never)]
-    pub fn add(&mut self, path: String, found: &str, allowed: &str) {
-        let place = if path.is_empty() { WHOLE } else { &path };
-        let problem = Problem(format!("{place}: found {found}; allowed: {allowed}"));
-        self.0.push((path, problem));
-    }
-
-    pub fn add_value(&mut self, path: &str, found: &Json<'_>, allowed: &str) {
-        self.add(path.into(), &found.to_string(), allowed);
+impl Problem {
+    pub(crate) fn of_whole_text(message: String) -> Self {
+        let path = String::new();
+        Self { path, message }
     }
 
     #[inline(never)]
-    pub fn add_unknown_key(&mut self, parent: &str, key: &str, value: &Json<'_>) {
-        let shown = match key {
-            "" => "\"\"".into(),
-            key => key.escape_default().to_string(),
+    pub(crate) fn new(path: String, found: &str, allowed: &str) -> Self {
+        let message = ["found ", found, "; allowed: ", allowed].concat();
+        Self { path, message }
+    }
+
+    pub(crate) fn of_value(path: String, found: &Json<'_>, allowed: &str) -> Self {
+        Self::new(path, &shown(found), allowed)
+    }
+
+    /// Describes a key that is not among the known `keys`; `parent` is the path of its object, empty
+    /// for the whole configuration.
+    #[inline(never)]
+    pub(crate) fn unknown_key(
+        parent: &str,
+        name: &str,
+        value: &Json<'_>,
+        keys: &[Key<'_>],
+    ) -> Self {
+        let path = match name {
+            "" => join(parent, "\"\""),
+            name => join(parent, &name.escape_default().to_string()),
         };
-        let path = match parent {
-            "" => shown,
-            parent => format!("{parent}.{shown}"),
-        };
-        let hint = match most_similar(&path, key) {
-            Some(likely) => format!("did you mean {likely}? "),
+        let hint = match most_similar(&path, name, keys) {
+            Some(similar) => ["did you mean ", &similar, "? "].concat(),
             None => String::new(),
         };
         let mut allowed: Vec<&str> = Vec::new();
-        for known in keys().iter().map(|known| known.path) {
-            let below = match parent {
-                "" => Some(known),
-                parent => known
-                    .strip_prefix(parent)
-                    .and_then(|rest| rest.strip_prefix('.')),
+        for key in keys {
+            let (object, last) = split(key.path);
+            let known = match parent {
+                // An object is listed once, where its first key is.
+                "" if !object.is_empty() => object,
+                _ if object == parent => last,
+                _ => continue,
             };
-            if let Some(name) = below.and_then(|below| below.split('.').next())
-                && !allowed.contains(&name)
-            {
-                allowed.push(name);
+            if allowed.last() != Some(&known) {
+                allowed.push(known);
             }
         }
-        let allowed = allowed.join(", ");
-        let problem = format!("{path}: unknown key, with {value}; {hint}allowed: {allowed}");
-        self.0.push((path, Problem(problem)));
-    }
-
-    pub fn contains(&self, path: &str) -> bool {
-        self.0.iter().any(|(known, _)| known == path)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub fn into_vec(self) -> Vec<Problem> {
-        self.0.into_iter().map(|(_, problem)| problem).collect()
+        let (value, allowed) = (shown(value), allowed.join(", "));
+        let message = [
+            "unknown key, with ",
+            &value,
+            "; ",
+            &hint,
+            "allowed: ",
+            &allowed,
+        ]
+        .concat();
+        Self { path, message }
     }
 }
 
-/// Returns the known path whose last name is most similar to `key`, if at most a third of `key` is
+/// Returns the path of `name` in the object at `parent`.
+pub fn join(parent: &str, name: &str) -> String {
+    match parent {
+        "" => name.into(),
+        parent => [parent, ".", name].concat(),
+    }
+}
+
+/// Splits the path of a key into the path of its object, which is empty for the whole configuration,
+/// and its name.
+pub fn split(path: &str) -> (&str, &str) {
+    path.split_once('.').unwrap_or(("", path))
+}
+
+/// Returns the known path whose last name is most similar to `name`, if at most a third of `name` is
 /// wrong. Of equally similar names, the one with the more similar path is returned.
 #[inline(never)]
-fn most_similar(path: &str, key: &str) -> Option<&'static str> {
+fn most_similar(path: &str, name: &str, keys: &[Key<'_>]) -> Option<String> {
     // Control planes and people write the same name in several styles.
     let normalize = |text: &str| -> String {
-        let normalize = |char: char| match char {
-            '-' => '_',
-            char => char.to_ascii_lowercase(),
-        };
-        text.chars().take(64).map(normalize).collect()
+        let text: String = text.chars().take(64).collect();
+        text.to_ascii_lowercase().replace('-', "_")
     };
-    let distance = |one: &str, other: &str| strsim::levenshtein(&normalize(one), other);
-    let keys = keys();
-    let paths = keys.iter().map(|known| known.path);
-    let parents = keys.iter().map(|known| parent_of(known.path));
-    let nearest = paths
-        .chain(parents.filter(|parent| !parent.is_empty()))
-        .min_by_key(|known| (distance(key, name_of(known)), distance(path, known)))?;
-    (distance(key, name_of(nearest)).saturating_mul(3) <= key.chars().count()).then_some(nearest)
+    let (path, normalized) = (normalize(path), normalize(name));
+    let paths = keys.iter().map(|key| key.path);
+    let objects = keys.iter().map(|key| split(key.path).0);
+    let similar = paths
+        .chain(objects.filter(|object| !object.is_empty()))
+        .map(|known| {
+            let distance = strsim::levenshtein(&normalized, split(known).1);
+            (distance, strsim::levenshtein(&path, known), known)
+        })
+        .min()?;
+    (similar.0.saturating_mul(3) <= name.chars().count()).then(|| similar.2.into())
 }

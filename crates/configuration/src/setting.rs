@@ -1,288 +1,247 @@
-//! How the value of each type is read and shown.
+//! How the value of each key is read and shown.
 
-use crate::json::Json;
-use crate::problem::Problems;
+use hifijson::value::Value;
 use request_id_rules::header_name::HeaderName;
 use request_id_rules::policy::{Accept, Echo, IdFormat, MaxLength, NonUuid, OnInvalid, Source};
 use request_id_rules::trust::{Cidr, Trust};
 
-/// The value of a key.
-pub trait Setting {
-    /// Takes on the value that `json` spells, or adds a problem if it spells none.
-    fn read(&mut self, json: Json<'_>, path: &str, problems: &mut Problems);
-    /// Returns the value as JSON.
-    fn to_json(&self) -> String;
-    /// Returns which values are allowed.
-    fn kind(&self) -> Kind;
-}
+use crate::json::Json;
+use crate::problem::Problem;
 
-/// The values that a key allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// One of these words.
-    Words(Vec<&'static str>),
+/// The value of a key, by its type.
+pub enum Setting<'a> {
+    /// One of several words.
+    Word(&'a mut dyn Word),
     /// `true` or `false`.
-    Boolean,
+    Boolean(&'a mut bool),
     /// A whole number in [`MaxLength::RANGE`].
-    Length,
-    /// A [`HeaderName`].
-    HeaderName,
-    /// `null` or a [`HeaderName`].
-    HeaderNameOrNull,
+    Length(&'a mut MaxLength),
+    /// The name of a header.
+    HeaderName(&'a mut HeaderName),
+    /// The name of a header, or `null`.
+    HeaderNameOrNull(&'a mut Option<HeaderName>),
     /// A list of header names and `aws`.
-    Sources,
-    /// `all`, `none` or a list of address ranges ([`Cidr`]).
-    Trust,
+    Sources(&'a mut Vec<Source>),
+    /// `all`, `none` or a list of address ranges.
+    Trust(&'a mut Trust),
 }
 
 const HEADER_NAME: &str = "the name of a header (letters, digits and hyphens, without a colon), but none that HTTP needs itself, such as host";
 
-impl Kind {
+impl Setting<'_> {
+    /// Takes on the value that `json` spells, or adds a problem if it spells none.
+    #[inline(never)]
+    pub(crate) fn read(&mut self, json: &Json<'_>, path: &str, problems: &mut Vec<Problem>) {
+        let is_allowed = match (&mut *self, json) {
+            (Self::Word(word), Value::String(text)) => word.choose(text),
+            (Self::Boolean(value), Value::Bool(read)) => set(*value, Some(*read)),
+            (Self::Length(length), Value::Number((number, _))) => {
+                set(*length, whole_number(number).and_then(MaxLength::new))
+            }
+            (Self::HeaderName(name), Value::String(text)) => set(*name, HeaderName::new(text)),
+            (Self::HeaderNameOrNull(name), Value::Null) => set(*name, Some(None)),
+            (Self::HeaderNameOrNull(name), Value::String(text)) => {
+                set(*name, HeaderName::new(text).map(Some))
+            }
+            (Self::Sources(sources), Value::Array(items)) => {
+                let allowed = ["\"aws\" or ", HEADER_NAME].concat();
+                sources.clear();
+                read_items(items, path, &allowed, problems, &mut |text| {
+                    let source = match text {
+                        // Header names are accepted in any case, so this word is, too.
+                        _ if text.eq_ignore_ascii_case("aws") => Some(Source::Aws),
+                        _ => HeaderName::new(text).map(Source::from_header),
+                    };
+                    let is_allowed = source.is_some();
+                    // Any source in place of an invalid one keeps the indexes of those after it.
+                    sources.push(source.unwrap_or(Source::Aws));
+                    is_allowed
+                })
+            }
+            (Self::Trust(trust), Value::String(text)) => match &**text {
+                "all" => set(*trust, Some(Trust::All)),
+                "none" => set(*trust, Some(Trust::None)),
+                _ => false,
+            },
+            (Self::Trust(trust), Value::Array(items)) => {
+                let allowed = "an IPv4 or IPv6 address, or a range such as \"10.0.0.0/8\" or \"2001:db8::/32\"";
+                let mut ranges = Vec::new();
+                read_items(items, path, allowed, problems, &mut |text| {
+                    let range = Cidr::parse(text);
+                    let is_allowed = range.is_some();
+                    ranges.extend(range);
+                    is_allowed
+                });
+                set(*trust, Some(Trust::only(ranges)))
+            }
+            _ => false,
+        };
+        if !is_allowed {
+            problems.push(Problem::of_value(path.into(), json, &self.allowed()));
+        }
+    }
+
+    /// Returns which values are allowed, for a message.
     fn allowed(&self) -> String {
         match self {
-            Self::Words(words) => one_of(words),
-            Self::Boolean => "true or false".into(),
-            Self::Length => {
+            Self::Word(word) => {
+                let [first, second, third] = word.words();
+                ["\"", first, "\", \"", second, "\" or \"", third, "\""].concat()
+            }
+            Self::Boolean(_) => "true or false".into(),
+            Self::Length(_) => {
                 let (least, most) = (MaxLength::RANGE.start(), MaxLength::RANGE.end());
                 format!("a whole number from {least} to {most}")
             }
-            Self::HeaderName => HEADER_NAME.into(),
-            Self::HeaderNameOrNull => format!("null or {HEADER_NAME}"),
-            Self::Sources => "a list of header names and \"aws\"".into(),
-            Self::Trust => {
+            Self::HeaderName(_) => HEADER_NAME.into(),
+            Self::HeaderNameOrNull(_) => ["null or ", HEADER_NAME].concat(),
+            Self::Sources(_) => "a list of header names and \"aws\"".into(),
+            Self::Trust(_) => {
                 "\"all\", \"none\" or a list of address ranges such as \"10.0.0.0/8\"".into()
             }
         }
     }
-}
 
-/// Returns `"a", "b" or "c"`.
-fn one_of(words: &[&str]) -> String {
-    let quoted: Vec<_> = words.iter().map(|word| quote(word)).collect();
-    match &*quoted {
-        [others @ .., last] => format!("{} or {last}", others.join(", ")),
-        [] => String::new(),
+    /// Returns the value as JSON.
+    #[inline(never)]
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let quoted: Vec<&str> = match self {
+            Self::Boolean(true) => return "true".into(),
+            Self::Boolean(false) => return "false".into(),
+            Self::Length(length) => return length.get().to_string(),
+            Self::HeaderNameOrNull(None) => return "null".into(),
+            Self::Word(word) => return quote(word.chosen()),
+            Self::HeaderName(name) => return quote(name.as_str()),
+            Self::HeaderNameOrNull(Some(name)) => return quote(name.as_str()),
+            Self::Trust(Trust::All) => return quote("all"),
+            Self::Trust(Trust::None) => return quote("none"),
+            Self::Trust(Trust::Only(ranges)) => ranges.iter().map(Cidr::as_str).collect(),
+            Self::Sources(sources) => sources
+                .iter()
+                .map(|source| source.header().unwrap_or("aws"))
+                .collect(),
+        };
+        match &*quoted {
+            [] => "[]".into(),
+            items => ["[\"", &items.join("\",\""), "\"]"].concat(),
+        }
     }
 }
 
-/// Quotes text that needs no escaping in JSON: words, header names and address ranges.
-fn quote(text: &str) -> String {
-    format!("\"{text}\"")
-}
-
-/// Sets `setting` to the value that was read, or adds a problem if there is none.
-fn set<T: Setting>(
-    setting: &mut T,
-    value: Option<T>,
-    json: &Json<'_>,
-    path: &str,
-    problems: &mut Problems,
-) {
+/// Sets `setting` to the value that was read, and returns whether there is one.
+fn set<T>(setting: &mut T, value: Option<T>) -> bool {
     match value {
-        Some(value) => *setting = value,
-        None => problems.add_value(path, json, &setting.kind().allowed()),
+        Some(value) => {
+            *setting = value;
+            true
+        }
+        None => false,
     }
 }
 
-/// A value that is one of several words.
-trait Word: Copy + PartialEq + 'static {
-    const WORDS: &'static [(&'static str, Self)];
+/// Calls `read` with each item of a list, and adds a problem for each that it does not allow or that
+/// is no string. Returns that the list itself is allowed.
+#[inline(never)]
+fn read_items(
+    items: &[Json<'_>],
+    path: &str,
+    allowed: &str,
+    problems: &mut Vec<Problem>,
+    read: &mut dyn FnMut(&str) -> bool,
+) -> bool {
+    for (index, item) in items.iter().enumerate() {
+        let text = match item {
+            Value::String(text) => text,
+            _ => "",
+        };
+        if !read(text) {
+            let path = format!("{path}[{index}]");
+            problems.push(Problem::of_value(path, item, allowed));
+        }
+    }
+    true
 }
 
-impl Word for Accept {
-    const WORDS: &'static [(&'static str, Self)] = &[
+/// Reads a whole number, with or without a fraction of zeros: control planes differ in how they print
+/// one. None of them prints a small number with an exponent, so that is not read.
+fn whole_number(number: &str) -> Option<u16> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let is_whole = fraction.bytes().all(|digit| digit == b'0');
+    whole.parse().ok().filter(|_| is_whole)
+}
+
+/// Quotes text that needs no escaping in JSON: words and header names.
+fn quote(text: &str) -> String {
+    ["\"", text, "\""].concat()
+}
+
+/// A value that is one of three words.
+pub trait Word {
+    /// Returns the words.
+    fn words(&self) -> [&'static str; 3];
+    /// Returns the word of this value.
+    fn chosen(&self) -> &'static str;
+    /// Takes on the value of a word, and returns whether there is such a word.
+    fn choose(&mut self, word: &str) -> bool;
+}
+
+trait Choice: Copy + PartialEq + 'static {
+    const WORDS: &'static [(&'static str, Self); 3];
+}
+
+impl<T: Choice> Word for T {
+    fn words(&self) -> [&'static str; 3] {
+        T::WORDS.map(|(word, _)| word)
+    }
+
+    fn chosen(&self) -> &'static str {
+        let chosen = T::WORDS.iter().find(|(_, value)| value == self);
+        chosen.map_or("", |(word, _)| word)
+    }
+
+    fn choose(&mut self, word: &str) -> bool {
+        let chosen = T::WORDS.iter().find(|(known, _)| *known == word);
+        set(self, chosen.map(|(_, value)| *value))
+    }
+}
+
+impl Choice for Accept {
+    const WORDS: &'static [(&'static str, Self); 3] = &[
         ("safe", Self::Safe),
         ("uuid", Self::Uuid),
         ("visible", Self::Visible),
     ];
 }
 
-impl Word for OnInvalid {
-    const WORDS: &'static [(&'static str, Self)] = &[
+impl Choice for OnInvalid {
+    const WORDS: &'static [(&'static str, Self); 3] = &[
         ("replace", Self::Replace),
         ("reject", Self::Reject),
         ("keep", Self::Keep),
     ];
 }
 
-impl Word for NonUuid {
-    const WORDS: &'static [(&'static str, Self)] = &[
+impl Choice for NonUuid {
+    const WORDS: &'static [(&'static str, Self); 3] = &[
         ("derive", Self::Derive),
         ("verbatim", Self::Verbatim),
         ("skip", Self::Skip),
     ];
 }
 
-impl Word for IdFormat {
-    const WORDS: &'static [(&'static str, Self)] = &[
+impl Choice for IdFormat {
+    const WORDS: &'static [(&'static str, Self); 3] = &[
         ("uuid4", Self::Uuid4),
         ("uuid7", Self::Uuid7),
         ("hex32", Self::Hex32),
     ];
 }
 
-impl Word for Echo {
-    const WORDS: &'static [(&'static str, Self)] = &[
+impl Choice for Echo {
+    const WORDS: &'static [(&'static str, Self); 3] = &[
         ("overwrite", Self::Overwrite),
         ("if_absent", Self::IfAbsent),
         ("never", Self::Never),
     ];
-}
-
-impl<T: Word> Setting for T {
-    fn read(&mut self, json: Json<'_>, path: &str, problems: &mut Problems) {
-        let found = T::WORDS
-            .iter()
-            .find(|(word, _)| json.as_text() == Some(word));
-        set(self, found.map(|(_, value)| *value), &json, path, problems);
-    }
-
-    fn to_json(&self) -> String {
-        let found = T::WORDS.iter().find(|(_, value)| value == self);
-        quote(found.map_or("", |(word, _)| word))
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Words(T::WORDS.iter().map(|(word, _)| *word).collect())
-    }
-}
-
-impl Setting for bool {
-    fn read(&mut self, json: Json<'_>, path: &str, problems: &mut Problems) {
-        set(self, json.as_bool(), &json, path, problems);
-    }
-
-    fn to_json(&self) -> String {
-        self.to_string()
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Boolean
-    }
-}
-
-impl Setting for MaxLength {
-    fn read(&mut self, json: Json<'_>, path: &str, problems: &mut Problems) {
-        let length = json.as_whole_number().and_then(Self::new);
-        set(self, length, &json, path, problems);
-    }
-
-    fn to_json(&self) -> String {
-        self.get().to_string()
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Length
-    }
-}
-
-impl Setting for HeaderName {
-    fn read(&mut self, json: Json<'_>, path: &str, problems: &mut Problems) {
-        let name = json.as_text().and_then(Self::new);
-        set(self, name, &json, path, problems);
-    }
-
-    fn to_json(&self) -> String {
-        quote(self.as_str())
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::HeaderName
-    }
-}
-
-impl Setting for Option<HeaderName> {
-    fn read(&mut self, json: Json<'_>, path: &str, problems: &mut Problems) {
-        let name = match json.as_text() {
-            None if json.is_null() => Some(None),
-            None => None,
-            Some(name) => HeaderName::new(name).map(Some),
-        };
-        set(self, name, &json, path, problems);
-    }
-
-    fn to_json(&self) -> String {
-        self.as_ref().map_or("null".into(), Setting::to_json)
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::HeaderNameOrNull
-    }
-}
-
-impl Setting for Vec<Source> {
-    fn read(&mut self, json: Json<'_>, path: &str, problems: &mut Problems) {
-        let items = match json.into_items() {
-            Ok(items) => items,
-            Err(other) => return set(self, None, &other, path, problems),
-        };
-        self.clear();
-        for (index, item) in items.iter().enumerate() {
-            let source = match item.as_text() {
-                // Header names are accepted in any case, so this word is, too.
-                Some(name) if name.eq_ignore_ascii_case("aws") => Some(Source::Aws),
-                Some(name) => HeaderName::new(name).map(Source::from_header),
-                None => None,
-            };
-            if source.is_none() {
-                let path = format!("{path}[{index}]");
-                problems.add_value(&path, item, &format!("\"aws\" or {HEADER_NAME}"));
-            }
-            // Any source in place of an invalid one keeps the indexes of those after it.
-            self.push(source.unwrap_or(Source::Aws));
-        }
-    }
-
-    fn to_json(&self) -> String {
-        let names = self.iter().map(|source| source.header().unwrap_or("aws"));
-        list(names.map(quote))
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Sources
-    }
-}
-
-impl Setting for Trust {
-    fn read(&mut self, json: Json<'_>, path: &str, problems: &mut Problems) {
-        match json.as_text() {
-            Some("all") => return *self = Self::All,
-            Some("none") => return *self = Self::None,
-            _ => {}
-        }
-        let items = match json.into_items() {
-            Ok(items) => items,
-            Err(other) => return set(self, None, &other, path, problems),
-        };
-        let mut ranges = Vec::new();
-        for (index, item) in items.iter().enumerate() {
-            match item.as_text().and_then(Cidr::parse) {
-                Some(range) => ranges.push(range),
-                None => {
-                    let allowed = "an IPv4 or IPv6 address, or a range such as \"10.0.0.0/8\" or \"2001:db8::/32\"";
-                    problems.add_value(&format!("{path}[{index}]"), item, allowed);
-                }
-            }
-        }
-        *self = match ranges[..] {
-            [] => Self::None,
-            _ => Self::Only(ranges),
-        };
-    }
-
-    fn to_json(&self) -> String {
-        match self {
-            Self::All => quote("all"),
-            Self::None => quote("none"),
-            Self::Only(ranges) => list(ranges.iter().map(|range| quote(&range.to_string()))),
-        }
-    }
-
-    fn kind(&self) -> Kind {
-        Kind::Trust
-    }
-}
-
-fn list(items: impl Iterator<Item = String>) -> String {
-    format!("[{}]", items.collect::<Vec<_>>().join(","))
 }
