@@ -10,7 +10,7 @@
 //!   `custom_response`, or as a second plugin. An id that it gave this very request is kept, whatever
 //!   the policy says.
 
-use std::{fmt, mem};
+use std::fmt;
 
 use uuid::Uuid;
 
@@ -209,78 +209,127 @@ impl fmt::Display for Decision {
 /// ```
 #[inline(never)]
 pub fn decide_on_request(policy: &Policy, request: &impl Request) -> Option<Decision> {
-    let mut value = request.id_value(policy.headers.id()).unwrap_or_default();
+    let value = request.id_value(policy.headers.id()).unwrap_or_default();
     let incoming = Incoming::classify(policy, &value);
-    let is_peer_untrusted =
-        policy.trust != Trust::All && !policy.trust.includes(&request.source_address());
-
-    let mut decision = Decision {
-        id: RequestId::from_header(Vec::new()),
-        outcome: Outcome::Generated,
-        is_peer_untrusted,
-        sets_id: true,
-        original: OriginalChange::None,
-        must_be_remembered: false,
-        unusable_sources: Vec::new(),
+    let is_peer_untrusted = is_peer_untrusted(policy, request);
+    let is_kept = match incoming {
+        Incoming::Valid(id) => !is_peer_untrusted && id.len() == value.len(),
+        _ => false,
     };
-    let is_kept = matches!(incoming, Incoming::Valid) && !is_peer_untrusted;
     // An id that would be kept anyway is compared only for the sake of its origin in the access log.
-    if (!is_kept || policy.log_origin)
+    let is_own = (!is_kept || policy.log_origin)
         && !value.is_empty()
-        && request.id_of_earlier_run().as_deref() == Some(&value)
-    {
-        decision.id = RequestId::from_header(value);
-        decision.outcome = Outcome::KeptOwn;
-        decision.is_peer_untrusted = false;
-        decision.sets_id = false;
-        return Some(decision);
+        && request.id_of_earlier_run().as_deref() == Some(&value);
+    if !is_kept && !is_own {
+        return supply_id(policy, request, &value, incoming, is_peer_untrusted);
     }
+    let outcome = match is_own {
+        true => Outcome::KeptOwn,
+        false => Outcome::Kept,
+    };
+    Some(Decision {
+        id: RequestId::from_header(value),
+        is_peer_untrusted: false,
+        sets_id: false,
+        original: OriginalChange::None,
+        must_be_remembered: must_be_remembered(policy, &outcome),
+        unusable_sources: Vec::new(),
+        outcome,
+    })
+}
 
-    match incoming {
+#[inline(never)]
+fn is_peer_untrusted(policy: &Policy, request: &impl Request) -> bool {
+    policy.trust != Trust::All && !policy.trust.includes(&request.source_address())
+}
+
+/// Decides on a request whose header does not hold exactly one valid id of a trusted peer.
+#[inline(never)]
+fn supply_id(
+    policy: &Policy,
+    request: &impl Request,
+    value: &[u8],
+    incoming: Incoming<'_>,
+    is_peer_untrusted: bool,
+) -> Option<Decision> {
+    let new_id = || request.new_id(policy.generate);
+    let mut unusable_sources = Vec::new();
+    let mut adopt_or_generate =
+        |provisional| adopt_or_generate(policy, request, provisional, &mut unusable_sources);
+    let (id, outcome) = match incoming {
         Incoming::Missing | Incoming::Provisional(_) if is_peer_untrusted => {
-            decision.id = request.new_id(policy.generate)?;
+            (new_id()?, Outcome::Generated)
         }
-        _ if is_peer_untrusted => {
-            decision.id = request.new_id(policy.generate)?;
-            decision.outcome = Outcome::Replaced(Reason::Untrusted);
-        }
-        Incoming::Missing => decision.adopt_or_generate(policy, request, None)?,
-        Incoming::Provisional(uuid) => decision.adopt_or_generate(policy, request, Some(uuid))?,
-        Incoming::Valid => {
-            decision.id = RequestId::from_header(mem::take(&mut value));
-            decision.outcome = Outcome::Kept;
-            decision.sets_id = false;
-        }
-        Incoming::ValidItem(item) => {
-            decision.id = RequestId::from_header(item.to_vec());
-            decision.outcome = Outcome::Kept;
-        }
+        _ if is_peer_untrusted => (new_id()?, Outcome::Replaced(Reason::Untrusted)),
+        Incoming::Missing => adopt_or_generate(None)?,
+        Incoming::Provisional(uuid) => adopt_or_generate(Some(uuid))?,
+        Incoming::Valid(id) => (RequestId::from_header(id.to_vec()), Outcome::Kept),
         Incoming::Invalid(invalid) => match policy.on_invalid {
-            OnInvalid::Keep => {
-                decision.id = RequestId::from_header(mem::take(&mut value));
-                decision.outcome = Outcome::KeptInvalid(invalid);
-                decision.sets_id = false;
-            }
-            OnInvalid::Reject => {
-                decision.id = request.new_id(policy.generate)?;
-                decision.outcome = Outcome::Rejected(invalid);
-            }
+            OnInvalid::Keep => (
+                RequestId::from_header(value.to_vec()),
+                Outcome::KeptInvalid(invalid),
+            ),
+            OnInvalid::Reject => (new_id()?, Outcome::Rejected(invalid)),
             OnInvalid::Replace => {
-                decision.adopt_or_generate(policy, request, None)?;
-                decision.outcome = Outcome::Replaced(Reason::Invalid(invalid));
+                let (id, _) = adopt_or_generate(None)?;
+                (id, Outcome::Replaced(Reason::Invalid(invalid)))
             }
         },
-    }
+    };
+    Some(Decision {
+        id,
+        is_peer_untrusted,
+        sets_id: !matches!(outcome, Outcome::KeptInvalid(_)),
+        original: original_change(policy, request, value, &outcome, is_peer_untrusted),
+        must_be_remembered: must_be_remembered(policy, &outcome),
+        unusable_sources,
+        outcome,
+    })
+}
 
-    if let Some(name) = policy.headers.original() {
-        decision.original = match decision.outcome {
-            Outcome::Replaced(_) => OriginalChange::Set(value),
-            // The upstream could take the client's header for one that this filter set.
-            _ if is_peer_untrusted && request.contains(name) => OriginalChange::Remove,
-            _ => OriginalChange::None,
-        };
+/// Takes the id from another header, or else from the provisional id, or else generates one.
+#[inline(never)]
+fn adopt_or_generate(
+    policy: &Policy,
+    request: &impl Request,
+    provisional: Option<Uuid>,
+    unusable_sources: &mut Vec<UnusableSource>,
+) -> Option<(RequestId, Outcome)> {
+    if !policy.headers.sources().is_empty() {
+        let search = sources::search(policy, request.headers());
+        *unusable_sources = search.unusable;
+        if let Some((id, header)) = search.found {
+            return Some((id, Outcome::Adopted(header)));
+        }
     }
-    decision.must_be_remembered = match decision.outcome {
+    let id = match (provisional, policy.generate) {
+        (Some(uuid), IdFormat::Uuid4) => RequestId::from_uuid(uuid),
+        (Some(uuid), IdFormat::Hex32) => RequestId::from_hex(uuid.into_bytes()),
+        // The provisional id holds no time.
+        (Some(_), IdFormat::Uuid7) | (None, _) => request.new_id(policy.generate)?,
+    };
+    Some((id, Outcome::Generated))
+}
+
+/// Returns the change to the header of `incoming.original`.
+#[inline(never)]
+fn original_change(
+    policy: &Policy,
+    request: &impl Request,
+    value: &[u8],
+    outcome: &Outcome,
+    is_peer_untrusted: bool,
+) -> OriginalChange {
+    match (policy.headers.original(), outcome) {
+        (Some(_), Outcome::Replaced(_)) => OriginalChange::Set(value.to_vec()),
+        // The upstream could take the client's header for one that this filter set.
+        (Some(name), _) if is_peer_untrusted && request.contains(name) => OriginalChange::Remove,
+        _ => OriginalChange::None,
+    }
+}
+
+fn must_be_remembered(policy: &Policy, outcome: &Outcome) -> bool {
+    match outcome {
         // A later run may see another address: the connection's instead of the one that Envoy took
         // from x-forwarded-for.
         Outcome::Kept | Outcome::KeptInvalid(_) => matches!(policy.trust, Trust::Only(_)),
@@ -288,35 +337,6 @@ pub fn decide_on_request(policy: &Policy, request: &impl Request) -> Option<Deci
         Outcome::Adopted(_) | Outcome::Generated => policy.may_misjudge_own_ids(),
         // Another plugin that ran before in this proxy finds here which id won.
         Outcome::Replaced(_) | Outcome::Rejected(_) => true,
-    };
-    Some(decision)
-}
-
-impl Decision {
-    /// Takes the id from another header, or else from the provisional id, or else generates one.
-    #[inline(never)]
-    fn adopt_or_generate(
-        &mut self,
-        policy: &Policy,
-        request: &impl Request,
-        provisional: Option<Uuid>,
-    ) -> Option<()> {
-        if !policy.headers.sources().is_empty() {
-            let search = sources::search(policy, request.headers());
-            self.unusable_sources = search.unusable;
-            if let Some((id, header)) = search.found {
-                self.id = id;
-                self.outcome = Outcome::Adopted(header);
-                return Some(());
-            }
-        }
-        self.id = match (provisional, policy.generate) {
-            (Some(uuid), IdFormat::Uuid4) => RequestId::from_uuid(uuid),
-            (Some(uuid), IdFormat::Hex32) => RequestId::from_hex(uuid.into_bytes()),
-            // The provisional id holds no time.
-            (Some(_), IdFormat::Uuid7) | (None, _) => request.new_id(policy.generate)?,
-        };
-        Some(())
     }
 }
 
@@ -327,10 +347,9 @@ enum Incoming<'a> {
     Missing,
     /// An id that Envoy put there because the client sent none.
     Provisional(Uuid),
-    /// A valid id and nothing else.
-    Valid,
-    /// A valid id in a value that also holds its repetitions, blanks or an extra comma.
-    ValidItem(&'a [u8]),
+    /// A valid id: the whole value, or what is left of it without repetitions, blanks and an extra
+    /// comma.
+    Valid(&'a [u8]),
     /// No valid id.
     Invalid(Invalid),
 }
@@ -344,7 +363,7 @@ impl<'a> Incoming<'a> {
         // Nearly every value is a valid id, and no valid id has a comma or a blank. Without this look
         // at the whole value, a request with a valid id takes 1 % more instructions.
         if check(value).is_ok() && provisional(value).is_none() {
-            return Self::Valid;
+            return Self::Valid(value);
         }
         let mut items = list_items(value);
         let Some(item) = items.next() else {
@@ -358,7 +377,7 @@ impl<'a> Incoming<'a> {
         }
         match check(item) {
             Err(invalid) => Self::Invalid(invalid),
-            Ok(()) => Self::ValidItem(item),
+            Ok(()) => Self::Valid(item),
         }
     }
 }

@@ -278,12 +278,7 @@ fn trace_root(value: &[u8]) -> Option<[u8; 35]> {
         .find_map(|root| {
             let mut root: [u8; 35] = root.try_into().ok()?;
             root.make_ascii_lowercase();
-            let mut parts = root.split(|&byte| byte == b'-');
-            let is_root = parts.next() == Some(b"1")
-                && parts.next().is_some_and(|time| is_lower_hex(time, 8))
-                && parts.next().is_some_and(|rest| is_lower_hex(rest, 24))
-                && parts.next().is_none();
-            is_root.then_some(root)
+            has_form(&root, b"1-xxxxxxxx-xxxxxxxxxxxxxxxxxxxxxxxx").then_some(root)
         })
 }
 
@@ -292,22 +287,29 @@ fn trace_root(value: &[u8]) -> Option<[u8; 35]> {
 /// and nothing after the flags in version `00`.
 #[inline(never)]
 fn trace_id(value: &[u8]) -> Option<&[u8]> {
-    let is_nonzero_hex =
-        |part: &[u8], length| is_lower_hex(part, length) && part.iter().any(|&byte| byte != b'0');
-    let mut parts = trim(value).split(|&byte| byte == b'-');
-    let version = parts.next().filter(|part| is_lower_hex(part, 2))?;
-    let trace_id = parts.next().filter(|part| is_nonzero_hex(part, 32))?;
-    let _parent_id = parts.next().filter(|part| is_nonzero_hex(part, 16))?;
-    let _flags = parts.next().filter(|part| is_lower_hex(part, 2))?;
-    let is_valid = version != b"ff" && (version != b"00" || parts.next().is_none());
+    const FORM: &[u8] = b"xx-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
+    let (known, rest) = trim(value).split_at_checked(FORM.len())?;
+    let (version, after_version) = known.split_at_checked(2)?;
+    let (trace_id, after_trace_id) = after_version.get(1..)?.split_at_checked(32)?;
+    let parent_id = after_trace_id.get(1..17)?;
+    let is_zero = |id: &[u8]| id.iter().all(|&byte| byte == b'0');
+    let is_valid = has_form(known, FORM)
+        && version != b"ff"
+        && !is_zero(trace_id)
+        && !is_zero(parent_id)
+        && (rest.is_empty() || (version != b"00" && rest.starts_with(b"-")));
     is_valid.then_some(trace_id)
 }
 
-fn is_lower_hex(text: &[u8], length: usize) -> bool {
-    text.len() == length
-        && text
-            .iter()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+/// Returns whether `text` has the form `form`, in which `x` stands for a lower-case hexadecimal digit
+/// and every other byte for itself.
+#[inline(never)]
+fn has_form(text: &[u8], form: &[u8]) -> bool {
+    text.len() == form.len()
+        && text.iter().zip(form).all(|(byte, form)| match form {
+            b'x' => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+            _ => byte == form,
+        })
 }
 
 #[cfg(test)]

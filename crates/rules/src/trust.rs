@@ -37,6 +37,7 @@ impl Trust {
     }
 }
 
+#[inline(never)]
 fn parse_address(source_address: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(source_address).ok()?;
     match text.parse::<SocketAddr>() {
@@ -56,6 +57,7 @@ pub struct Cidr {
 impl Cidr {
     /// Parses `10.0.0.0/8`, `2001:db8::/32`, or an address alone, which is a range of one address.
     /// Bits after the prefix are ignored, as in Envoy's own ranges.
+    #[inline(never)]
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = match text.split_once('/') {
