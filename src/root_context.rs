@@ -8,7 +8,7 @@ use std::time::Duration;
 use log::{debug, error, info, warn};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{ContextType, LogLevel};
-use request_id_configuration as configuration;
+use request_id_configuration::{self as configuration, Configuration};
 use request_id_rules::generator::Generator;
 use request_id_rules::policy::Policy;
 
@@ -59,39 +59,13 @@ impl RootContext for FilterRoot {
 
     fn on_configure(&mut self, configuration_size: usize) -> bool {
         follow_log_level();
-        let text = match configuration_size {
-            0 => Vec::new(),
-            _ => match self.get_plugin_configuration() {
-                Some(text) => text,
-                None => {
-                    error!("configuration refused: the host does not supply its text");
-                    return false;
-                }
-            },
+        let Some(configuration) = self.read_configuration(configuration_size) else {
+            return false;
         };
-        let configuration = match configuration::read(&text) {
-            Ok(configuration) => configuration,
-            Err(problems) => {
-                for problem in problems {
-                    error!("configuration refused: {problem}");
-                }
-                return false;
-            }
-        };
-        for warning in configuration::warnings(&configuration.policy) {
-            warn!("{warning}");
-        }
-        let mut counters = Counters::default();
-        if host_calls::set_tick_period(TICK).is_err() {
-            warn!(
-                "this host has no timers: there are no counters, and a new log level has no effect"
-            );
-        } else if counters.define().is_err() {
-            warn!("this host has no metrics: there are no counters");
-        }
         let policy = configuration.policy;
         // The name has a part before the header's because a header may be called `origin`.
-        let id_property = format!("request_id.given.{}", policy.headers.id());
+        let id_property = ["request_id.given.", policy.headers.id().as_str()].concat();
+        let counters = define_counters();
         declare_properties(&policy, &id_property);
         info!("configured: {}", configuration.effective);
         self.plugin = Rc::new(Plugin {
@@ -120,6 +94,47 @@ impl RootContext for FilterRoot {
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
+}
+
+impl FilterRoot {
+    /// Reads the configuration of the plugin, and logs its problems or what its user should know.
+    #[inline(never)]
+    fn read_configuration(&self, size: usize) -> Option<Configuration> {
+        let text = match size {
+            0 => Vec::new(),
+            _ => self.get_plugin_configuration().or_else(|| {
+                error!("configuration refused: the host does not supply its text");
+                None
+            })?,
+        };
+        match configuration::read(&text) {
+            Ok(configuration) => {
+                for warning in configuration::warnings(&configuration.policy) {
+                    warn!("{warning}");
+                }
+                Some(configuration)
+            }
+            Err(problems) => {
+                for problem in problems {
+                    error!("configuration refused: {problem}");
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Returns the counters of a new configuration; on a host without timers or metrics they count
+/// nothing.
+#[inline(never)]
+fn define_counters() -> Counters {
+    let mut counters = Counters::default();
+    if host_calls::set_tick_period(TICK).is_err() {
+        warn!("this host has no timers: there are no counters, and a new log level has no effect");
+    } else if counters.define().is_err() {
+        warn!("this host has no metrics: there are no counters");
+    }
+    counters
 }
 
 /// Makes the host keep the filter's properties for a later run for the same request. Declaring them

@@ -81,11 +81,11 @@ pub fn shown(value: &Json<'_>) -> String {
 
 /// Escapes the characters that a log or a terminal would interpret.
 #[inline(never)]
-fn escape_controls(text: &str) -> String {
+pub fn escape_controls(text: &str) -> String {
     let mut escaped = String::new();
     for char in text.chars() {
         if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}') {
-            escaped.push_str(&char.escape_unicode().to_string());
+            escaped.push_str(&format!("\\u{{{:x}}}", u32::from(char)));
         } else {
             escaped.push(char);
         }

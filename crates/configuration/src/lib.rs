@@ -258,24 +258,9 @@ fn check(settings: Settings, problems: &mut Vec<Problem>) -> Option<Policy> {
         Ok(headers) => policy.headers = headers,
         Err(_) if problems.iter().any(|problem| problem.path == "header") => return None,
         Err(conflicts) => {
-            for conflict in conflicts {
-                const NOT_THE_ID: &str = "a header other than the one of the id (`header`)";
-                let (path, name, allowed) = match conflict {
-                    HeaderConflict::OriginalIsId => {
-                        ("incoming.original".into(), &header, NOT_THE_ID)
-                    }
-                    HeaderConflict::OriginalIsSource => (
-                        "incoming.original".into(),
-                        original.as_ref().unwrap_or(&header),
-                        "a header from which no id is adopted (`adopt.from`)",
-                    ),
-                    HeaderConflict::SourceIsId(index) => {
-                        (format!("adopt.from[{index}]"), &header, NOT_THE_ID)
-                    }
-                };
-                let found = ["\"", name.as_str(), "\""].concat();
-                problems.push(Problem::new(path, &found, allowed));
-            }
+            let original = original.unwrap_or_default();
+            let conflicts = conflicts.into_iter();
+            problems.extend(conflicts.map(|conflict| describe(conflict, &header, &original)));
             return None;
         }
     }
@@ -292,4 +277,19 @@ fn check(settings: Settings, problems: &mut Vec<Problem>) -> Option<Policy> {
         }
     }
     Some(policy)
+}
+
+#[inline(never)]
+fn describe(conflict: HeaderConflict, header: &HeaderName, original: &HeaderName) -> Problem {
+    const NOT_THE_ID: &str = "a header other than the one of the id (`header`)";
+    let (path, name, allowed) = match conflict {
+        HeaderConflict::OriginalIsId => ("incoming.original".into(), header, NOT_THE_ID),
+        HeaderConflict::OriginalIsSource => (
+            "incoming.original".into(),
+            original,
+            "a header from which no id is adopted (`adopt.from`)",
+        ),
+        HeaderConflict::SourceIsId(index) => (format!("adopt.from[{index}]"), header, NOT_THE_ID),
+    };
+    Problem::new(path, &["\"", name.as_str(), "\""].concat(), allowed)
 }

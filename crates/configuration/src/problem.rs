@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::Key;
-use crate::json::{Json, shown};
+use crate::json::{Json, escape_controls, shown};
 
 /// A problem of a configuration, which displays as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,11 @@ impl Problem {
         Self::new(path, &shown(found), allowed)
     }
 
+    #[inline(never)]
+    pub(crate) fn of_item(path: &str, index: usize, found: &Json<'_>, allowed: &str) -> Self {
+        Self::of_value(format!("{path}[{index}]"), found, allowed)
+    }
+
     /// Describes a key that is not among the known `keys`; `parent` is the path of its object, empty
     /// for the whole configuration.
     #[inline(never)]
@@ -51,7 +56,7 @@ impl Problem {
     ) -> Self {
         let path = match name {
             "" => join(parent, "\"\""),
-            name => join(parent, &name.escape_default().to_string()),
+            name => join(parent, &escape_controls(name)),
         };
         let hint = match most_similar(&path, name, keys) {
             Some(similar) => ["did you mean ", &similar, "? "].concat(),

@@ -44,19 +44,8 @@ impl Setting<'_> {
                 set(*name, HeaderName::new(text).map(Some))
             }
             (Self::Sources(sources), Value::Array(items)) => {
-                let allowed = ["\"aws\" or ", HEADER_NAME].concat();
-                sources.clear();
-                read_items(items, path, &allowed, problems, &mut |text| {
-                    let source = match text {
-                        // Header names are accepted in any case, so this word is, too.
-                        _ if text.eq_ignore_ascii_case("aws") => Some(Source::Aws),
-                        _ => HeaderName::new(text).map(Source::from_header),
-                    };
-                    let is_allowed = source.is_some();
-                    // Any source in place of an invalid one keeps the indexes of those after it.
-                    sources.push(source.unwrap_or(Source::Aws));
-                    is_allowed
-                })
+                **sources = read_sources(items, path, problems);
+                true
             }
             (Self::Trust(trust), Value::String(text)) => match &**text {
                 "all" => set(*trust, Some(Trust::All)),
@@ -64,15 +53,8 @@ impl Setting<'_> {
                 _ => false,
             },
             (Self::Trust(trust), Value::Array(items)) => {
-                let allowed = "an IPv4 or IPv6 address, or a range such as \"10.0.0.0/8\" or \"2001:db8::/32\"";
-                let mut ranges = Vec::new();
-                read_items(items, path, allowed, problems, &mut |text| {
-                    let range = Cidr::parse(text);
-                    let is_allowed = range.is_some();
-                    ranges.extend(range);
-                    is_allowed
-                });
-                set(*trust, Some(Trust::only(ranges)))
+                **trust = Trust::only(read_ranges(items, path, problems));
+                true
             }
             _ => false,
         };
@@ -82,6 +64,7 @@ impl Setting<'_> {
     }
 
     /// Returns which values are allowed, for a message.
+    #[inline(never)]
     fn allowed(&self) -> String {
         match self {
             Self::Word(word) => {
@@ -106,25 +89,21 @@ impl Setting<'_> {
     #[inline(never)]
     #[must_use]
     pub fn to_json(&self) -> String {
-        let quoted: Vec<&str> = match self {
-            Self::Boolean(true) => return "true".into(),
-            Self::Boolean(false) => return "false".into(),
-            Self::Length(length) => return length.get().to_string(),
-            Self::HeaderNameOrNull(None) => return "null".into(),
-            Self::Word(word) => return quote(word.chosen()),
-            Self::HeaderName(name) => return quote(name.as_str()),
-            Self::HeaderNameOrNull(Some(name)) => return quote(name.as_str()),
-            Self::Trust(Trust::All) => return quote("all"),
-            Self::Trust(Trust::None) => return quote("none"),
-            Self::Trust(Trust::Only(ranges)) => ranges.iter().map(Cidr::as_str).collect(),
-            Self::Sources(sources) => sources
-                .iter()
-                .map(|source| source.header().unwrap_or("aws"))
-                .collect(),
-        };
-        match &*quoted {
-            [] => "[]".into(),
-            items => ["[\"", &items.join("\",\""), "\"]"].concat(),
+        match self {
+            Self::Word(word) => quote(word.chosen()),
+            Self::Boolean(true) => "true".into(),
+            Self::Boolean(false) => "false".into(),
+            Self::Length(length) => length.get().to_string(),
+            Self::HeaderName(name) => quote(name.as_str()),
+            Self::HeaderNameOrNull(None) => "null".into(),
+            Self::HeaderNameOrNull(Some(name)) => quote(name.as_str()),
+            Self::Sources(sources) => {
+                let sources = sources.iter().map(Source::header);
+                list(&mut sources.map(|header| header.unwrap_or("aws")))
+            }
+            Self::Trust(Trust::All) => quote("all"),
+            Self::Trust(Trust::None) => quote("none"),
+            Self::Trust(Trust::Only(ranges)) => list(&mut ranges.iter().map(Cidr::as_str)),
         }
     }
 }
@@ -140,27 +119,44 @@ fn set<T>(setting: &mut T, value: Option<T>) -> bool {
     }
 }
 
-/// Calls `read` with each item of a list, and adds a problem for each that it does not allow or that
-/// is no string. Returns that the list itself is allowed.
 #[inline(never)]
-fn read_items(
-    items: &[Json<'_>],
-    path: &str,
-    allowed: &str,
-    problems: &mut Vec<Problem>,
-    read: &mut dyn FnMut(&str) -> bool,
-) -> bool {
+fn read_sources(items: &[Json<'_>], path: &str, problems: &mut Vec<Problem>) -> Vec<Source> {
+    let allowed = ["\"aws\" or ", HEADER_NAME].concat();
+    let mut sources = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        let text = match item {
-            Value::String(text) => text,
-            _ => "",
+        let source = match text_of(item) {
+            // Header names are accepted in any case, so this word is, too.
+            text if text.eq_ignore_ascii_case("aws") => Some(Source::Aws),
+            text => HeaderName::new(text).map(Source::from_header),
         };
-        if !read(text) {
-            let path = format!("{path}[{index}]");
-            problems.push(Problem::of_value(path, item, allowed));
+        if source.is_none() {
+            problems.push(Problem::of_item(path, index, item, &allowed));
+        }
+        // Any source in place of an invalid one keeps the indexes of those after it.
+        sources.push(source.unwrap_or(Source::Aws));
+    }
+    sources
+}
+
+#[inline(never)]
+fn read_ranges(items: &[Json<'_>], path: &str, problems: &mut Vec<Problem>) -> Vec<Cidr> {
+    let allowed = "an IPv4 or IPv6 address, or a range such as \"10.0.0.0/8\" or \"2001:db8::/32\"";
+    let mut ranges = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        match Cidr::parse(text_of(item)) {
+            Some(range) => ranges.push(range),
+            None => problems.push(Problem::of_item(path, index, item, allowed)),
         }
     }
-    true
+    ranges
+}
+
+/// Returns the text of a string; no other value is a header name or an address.
+fn text_of<'j>(json: &'j Json<'_>) -> &'j str {
+    match json {
+        Value::String(text) => text,
+        _ => "",
+    }
 }
 
 /// Reads a whole number, with or without a fraction of zeros: control planes differ in how they print
@@ -174,6 +170,17 @@ fn whole_number(number: &str) -> Option<u16> {
 /// Quotes text that needs no escaping in JSON: words and header names.
 fn quote(text: &str) -> String {
     ["\"", text, "\""].concat()
+}
+
+fn list(items: &mut dyn Iterator<Item = &str>) -> String {
+    let mut json = String::from("[");
+    for item in items {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        json.push_str(&quote(item));
+    }
+    json + "]"
 }
 
 /// A value that is one of three words.

@@ -1,5 +1,7 @@
 //! What the filter counts.
 
+use std::iter;
+
 use crate::id::Invalid;
 use crate::request::{Decision, Outcome, Reason};
 
@@ -74,9 +76,9 @@ impl Decision {
             Some(Reason::Untrusted) | None => None,
         };
         let untrusted = self.is_peer_untrusted.then_some(Counter::Untrusted);
-        [Some(Counter::of_outcome(&self.outcome)), invalid, untrusted]
-            .into_iter()
-            .flatten()
+        iter::once(Counter::of_outcome(&self.outcome))
+            .chain(invalid)
+            .chain(untrusted)
     }
 }
 

@@ -57,32 +57,38 @@ impl Policy {
     /// policy generates or adopts, or log another origin for it.
     #[must_use]
     pub fn may_misjudge_own_ids(&self) -> bool {
-        self.trust != Trust::All || self.log_origin || self.rejected_own_ids().next().is_some()
+        self.trust != Trust::All || self.log_origin || !self.rejected_own_ids().is_empty()
     }
 
     /// Returns the kinds of ids that this policy generates or adopts, but would not accept from a
     /// client.
-    pub fn rejected_own_ids(&self) -> impl Iterator<Item = RejectedOwnId> {
+    #[inline(never)]
+    #[must_use]
+    pub fn rejected_own_ids(&self) -> Vec<RejectedOwnId> {
         let sources = self.headers.sources();
+        let mut rejected = Vec::new();
         let shortest_limit = match (self.generate, sources) {
             (IdFormat::Hex32, []) => 32,
             _ => 36, // Adopted ids are UUIDs, too.
         };
-        let uses_non_uuid = sources
-            .iter()
-            .any(|source| matches!(source, Source::Aws | Source::Header(_)));
-        let only_uuids = self.accept == Accept::Uuid;
-        [
-            (self.max_length.get() < shortest_limit)
-                .then_some(RejectedOwnId::MaxLength(shortest_limit)),
-            (only_uuids && self.generate == IdFormat::Hex32).then_some(RejectedOwnId::Hex32),
-            (only_uuids && self.non_uuid == NonUuid::Verbatim && uses_non_uuid)
-                .then_some(RejectedOwnId::Verbatim),
-            (only_uuids && sources.contains(&Source::Traceparent))
-                .then_some(RejectedOwnId::Traceparent),
-        ]
-        .into_iter()
-        .flatten()
+        if self.max_length.get() < shortest_limit {
+            rejected.push(RejectedOwnId::MaxLength(shortest_limit));
+        }
+        if self.accept == Accept::Uuid {
+            let uses_non_uuid = sources
+                .iter()
+                .any(|source| matches!(source, Source::Aws | Source::Header(_)));
+            if self.generate == IdFormat::Hex32 {
+                rejected.push(RejectedOwnId::Hex32);
+            }
+            if self.non_uuid == NonUuid::Verbatim && uses_non_uuid {
+                rejected.push(RejectedOwnId::Verbatim);
+            }
+            if sources.contains(&Source::Traceparent) {
+                rejected.push(RejectedOwnId::Traceparent);
+            }
+        }
+        rejected
     }
 }
 

@@ -295,12 +295,8 @@ fn adopt_or_generate(
     provisional: Option<Uuid>,
     unusable_sources: &mut Vec<UnusableSource>,
 ) -> Option<(RequestId, Outcome)> {
-    if !policy.headers.sources().is_empty() {
-        let search = sources::search(policy, request.headers());
-        *unusable_sources = search.unusable;
-        if let Some((id, header)) = search.found {
-            return Some((id, Outcome::Adopted(header)));
-        }
+    if let Some((id, header)) = sources::search(policy, request, unusable_sources) {
+        return Some((id, Outcome::Adopted(header)));
     }
     let id = match (provisional, policy.generate) {
         (Some(uuid), IdFormat::Uuid4) => RequestId::from_uuid(uuid),

@@ -121,19 +121,19 @@ impl<'a> AwsIds<'a> {
 #[inline(never)]
 fn extended_expose_headers(header: &HeaderName, response: &impl Response) -> Option<Vec<u8>> {
     let mut is_cross_origin = false;
-    let mut names: Vec<&[u8]> = Vec::new();
+    let mut names = Vec::new();
     for (name, value) in response.headers() {
         is_cross_origin |= name.eq_ignore_ascii_case(ALLOW_ORIGIN.as_bytes());
         if name.eq_ignore_ascii_case(EXPOSE_HEADERS.as_bytes()) {
-            names.extend(list_items(value));
+            for item in list_items(value) {
+                if item == b"*" || header.matches(item) {
+                    return None;
+                }
+                names.extend_from_slice(item);
+                names.extend_from_slice(b", ");
+            }
         }
     }
-    let is_exposed = names
-        .iter()
-        .any(|name| *name == b"*" || header.matches(name));
-    if !is_cross_origin || is_exposed {
-        return None;
-    }
-    names.push(header.as_str().as_bytes());
-    Some(names.join(&b", "[..]))
+    names.extend_from_slice(header.as_str().as_bytes());
+    is_cross_origin.then_some(names)
 }

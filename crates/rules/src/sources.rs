@@ -9,6 +9,7 @@ use crate::header_name::HeaderName;
 use crate::headers::{HeaderLine, list_items, trim};
 use crate::id::{self, RequestId};
 use crate::policy::{Accept, MaxLength, NonUuid, Policy, Source};
+use crate::request::Request;
 use crate::sha1::sha1;
 
 /// The name space of derived ids: `uuid5(NAMESPACE_DNS, "amazonaws.com")`.
@@ -38,6 +39,18 @@ pub enum SourceHeader {
     Named(HeaderName),
     /// `x-amzn-trace-id` or `traceparent`.
     Trace(&'static str),
+}
+
+impl SourceHeader {
+    /// Returns a header of `source`; `aws_header` says which one if the source stands for several.
+    fn new(source: &Source, aws_header: AwsHeader) -> Self {
+        match source {
+            Source::Aws => Self::Aws(aws_header),
+            Source::TraceRoot => Self::Trace(Source::TRACE_ROOT),
+            Source::Traceparent => Self::Trace(Source::TRACEPARENT),
+            Source::Header(name) => Self::Named(name.clone()),
+        }
+    }
 }
 
 /// Shows the name of the header, with one prefix if it has any.
@@ -104,69 +117,49 @@ impl Unusable {
     }
 }
 
-/// The result of a search for an id.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Search {
-    /// The id and the header that supplied it.
-    pub found: Option<(RequestId, SourceHeader)>,
-    /// The headers that the policy prefers to that one, but whose values are unusable.
-    pub unusable: Vec<UnusableSource>,
+/// Searches the headers of a request for an id, and adds the headers to `unusable` that the policy
+/// prefers to the one that supplies it, but whose values are unusable.
+#[inline(never)]
+pub fn search(
+    policy: &Policy,
+    request: &impl Request,
+    unusable: &mut Vec<UnusableSource>,
+) -> Option<(RequestId, SourceHeader)> {
+    policy
+        .headers
+        .sources()
+        .iter()
+        .find_map(|source| search_source(policy, source, request.headers(), unusable))
 }
 
-/// Searches the headers of a request for an id: it takes the first usable value of the header that
-/// the policy prefers among those that have one.
-#[inline(never)]
-pub fn search<'a>(policy: &Policy, headers: impl Iterator<Item = HeaderLine<'a>>) -> Search {
-    let mut best: Option<(Position, RequestId)> = None;
-    let mut unusable: Vec<(Position, Unusable)> = Vec::new();
+/// Searches the headers of one source. Of several lines of one header, the first usable one is taken.
+fn search_source<'a>(
+    policy: &Policy,
+    source: &Source,
+    headers: impl Iterator<Item = HeaderLine<'a>>,
+    unusable: &mut Vec<UnusableSource>,
+) -> Option<(RequestId, SourceHeader)> {
+    let mut best: Option<(AwsHeader, RequestId)> = None;
+    let mut candidates: Vec<(AwsHeader, Unusable)> = Vec::new();
     for (name, value) in headers {
-        for (index, source) in policy.headers.sources().iter().enumerate() {
-            let Some(aws_header) = find_in_source(source, name, policy.headers.id()) else {
-                continue;
-            };
-            let position = Position { index, aws_header };
-            // Of several lines of one header, the first usable one is taken.
-            if best.as_ref().is_some_and(|(best, _)| *best <= position) {
-                continue;
-            }
-            match id_from_value(policy, source, value) {
-                Ok(id) => best = Some((position, id)),
-                Err(reason) => unusable.push((position, reason)),
-            }
+        let Some(header) = find_in_source(source, name, policy.headers.id()) else {
+            continue;
+        };
+        if best.as_ref().is_some_and(|(best, _)| *best <= header) {
+            continue;
+        }
+        match id_from_value(policy, source, value) {
+            Ok(id) => best = Some((header, id)),
+            Err(reason) => candidates.push((header, reason)),
         }
     }
-    let best_position = best.as_ref().map(|(position, _)| *position);
-    Search {
-        unusable: unusable
-            .into_iter()
-            .filter(|(position, _)| best_position.is_none_or(|best| *position < best))
-            .filter_map(|(position, reason)| {
-                let header = position.header(policy)?;
-                Some(UnusableSource { header, reason })
-            })
-            .collect(),
-        found: best.and_then(|(position, id)| Some((id, position.header(policy)?))),
+    for (header, reason) in candidates {
+        if best.as_ref().is_none_or(|(best, _)| header < *best) {
+            let header = SourceHeader::new(source, header);
+            unusable.push(UnusableSource { header, reason });
+        }
     }
-}
-
-/// The position of a header in the order of preference; a smaller one is preferred.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Position {
-    /// The position in `adopt.from`.
-    index: usize,
-    /// The position among AWS's names, for the source that stands for them.
-    aws_header: AwsHeader,
-}
-
-impl Position {
-    fn header(self, policy: &Policy) -> Option<SourceHeader> {
-        Some(match policy.headers.sources().get(self.index)? {
-            Source::Aws => SourceHeader::Aws(self.aws_header),
-            Source::TraceRoot => SourceHeader::Trace(Source::TRACE_ROOT),
-            Source::Traceparent => SourceHeader::Trace(Source::TRACEPARENT),
-            Source::Header(name) => SourceHeader::Named(name.clone()),
-        })
-    }
+    best.map(|(header, id)| (id, SourceHeader::new(source, header)))
 }
 
 /// Returns which of the headers of `source` the header `name` is, if it is one of them. The header

@@ -1,6 +1,6 @@
 //! Which peers may supply ids.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 
 /// The peers that may supply ids, in whatever header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,17 +40,28 @@ impl Trust {
 #[inline(never)]
 fn parse_address(source_address: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(source_address).ok()?;
-    match text.parse::<SocketAddr>() {
-        Ok(address) => Some(address.ip()),
-        Err(_) => text.parse().ok(),
-    }
+    let (address, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            (address, port.strip_prefix(':')?)
+        }
+        None => match text.split_once(':') {
+            Some((_, rest)) if rest.contains(':') => (text, "0"), // IPv6 without a port
+            Some(both) => both,
+            None => (text, "0"),
+        },
+    };
+    let _port: u16 = port.parse().ok()?;
+    address.parse().ok()
 }
 
 /// A range of IP addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cidr {
     text: String,
-    first: IpAddr,
+    /// The first address, with an IPv4 address in its IPv6 form (`::ffff:10.0.0.0`).
+    first: u128,
+    /// How many bits the addresses of the range have in common with the first, of 128.
     prefix: u8,
 }
 
@@ -60,36 +71,29 @@ impl Cidr {
     #[inline(never)]
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
+        let (address, digits) = match text.split_once('/') {
+            Some((address, digits)) => (address, Some(digits)),
             None => (text, None),
         };
         let address: IpAddr = address.parse().ok()?;
-        let longest = match address {
-            IpAddr::V4(_) => 32,
-            IpAddr::V6(_) => 128,
+        let bits_before = match address {
+            IpAddr::V4(_) => 96,
+            IpAddr::V6(_) => 0,
         };
-        let prefix = match prefix {
-            None => longest,
-            // `u8::from_str` would accept a sign and leading zeros.
-            Some(digits) => digits
-                .parse()
-                .ok()
-                .filter(|&prefix: &u8| prefix <= longest && prefix.to_string() == digits)?,
-        };
-        let (address, prefix) = match (address.to_canonical(), prefix.checked_sub(96)) {
-            // `::ffff:10.0.0.0/104` is 10.0.0.0/8, because a peer's IPv4-mapped address is compared as
-            // IPv4, too. No IPv4 range has a prefix of 96 or more.
-            (IpAddr::V4(mapped), Some(prefix)) => (mapped.into(), prefix),
-            _ => (address, prefix),
-        };
-        let first = match address {
-            IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & mask_v4(prefix)).into(),
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & mask_v6(prefix)).into(),
+        let prefix = match digits {
+            None => 128,
+            Some(digits) => {
+                let prefix: u8 = digits.parse().ok()?;
+                // `u8::from_str` accepts a sign and leading zeros.
+                let is_plain = matches!(digits.as_bytes(), [b'0'] | [b'1'..=b'9', ..]);
+                prefix
+                    .checked_add(bits_before)
+                    .filter(|&prefix| is_plain && prefix <= 128)?
+            }
         };
         Some(Self {
             text: text.into(),
-            first,
+            first: ipv6_bits(address) & mask(prefix),
             prefix,
         })
     }
@@ -101,28 +105,24 @@ impl Cidr {
     }
 
     /// Returns whether the address is in the range. An IPv4-mapped address, as an IPv6 socket shows it
-    /// (`::ffff:10.0.0.1`), is compared as the IPv4 address.
+    /// (`::ffff:10.0.0.1`), is compared as the IPv4 address. No IPv4 address is in a range that is wider
+    /// than all of IPv4, such as `::/0`.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.first, address.to_canonical()) {
-            (IpAddr::V4(first), IpAddr::V4(address)) => {
-                address.to_bits() & mask_v4(self.prefix) == first.to_bits()
-            }
-            (IpAddr::V6(first), IpAddr::V6(address)) => {
-                address.to_bits() & mask_v6(self.prefix) == first.to_bits()
-            }
-            _ => false,
-        }
+        let bits = ipv6_bits(address);
+        let is_ipv4 = bits & mask(96) == 0xffff_0000_0000;
+        bits & mask(self.prefix) == self.first && (self.prefix >= 96 || !is_ipv4)
     }
 }
 
-fn mask_v4(prefix: u8) -> u32 {
-    u32::MAX
-        .checked_shl(u32::from(32_u8.saturating_sub(prefix)))
-        .unwrap_or(0)
+fn ipv6_bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
 }
 
-fn mask_v6(prefix: u8) -> u128 {
+fn mask(prefix: u8) -> u128 {
     u128::MAX
         .checked_shl(u32::from(128_u8.saturating_sub(prefix)))
         .unwrap_or(0)
