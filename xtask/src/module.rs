@@ -143,13 +143,13 @@ pub fn interface(module: &[u8]) -> Result<(Vec<String>, Vec<String>)> {
 }
 
 /// How much code a module has. V8 compiles all of it when the module is loaded, one function at a time, so
-/// the time that takes goes by the first figure, and the memory by both.
-#[derive(Clone, Copy, Debug)]
+/// the time that takes goes by the section, and the memory by the largest functions too.
+#[derive(Clone, Debug)]
 pub struct CodeSize {
     /// The size of the code section, in bytes.
     pub section: usize,
-    /// The size of the largest function, in bytes.
-    pub largest_function: usize,
+    /// The sizes of the functions, in bytes, the largest first.
+    pub functions: Vec<usize>,
 }
 
 /// Returns how much code a module has.
@@ -158,19 +158,18 @@ pub struct CodeSize {
 /// Returns an error if the bytes are not a Wasm module with code.
 pub fn code_size(module: &[u8]) -> Result<CodeSize> {
     let mut section = None;
-    let mut largest_function = 0;
+    let mut functions = Vec::new();
     for payload in wasmparser::Parser::new(0).parse_all(module) {
         match payload? {
             Payload::CodeSectionStart { range, .. } => section = Some(range.len()),
-            Payload::CodeSectionEntry(body) => {
-                largest_function = largest_function.max(body.range().len());
-            }
+            Payload::CodeSectionEntry(body) => functions.push(body.range().len()),
             _ => {}
         }
     }
+    functions.sort_unstable_by(|one, other| other.cmp(one));
     Ok(CodeSize {
         section: section.context("the module has no code section")?,
-        largest_function,
+        functions,
     })
 }
 

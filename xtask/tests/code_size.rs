@@ -14,7 +14,7 @@ fn the_code_section_and_the_largest_function_are_measured() {
     ]
     .concat();
     let size = module::code_size(&module).unwrap();
-    assert_eq!((size.section, size.largest_function), (10, 5));
+    assert_eq!((size.section, size.functions), (10, vec![5, 2]));
 }
 
 #[test]

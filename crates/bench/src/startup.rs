@@ -116,5 +116,6 @@ fn code_size(variant: &Variant) -> Result<[String; 2]> {
         return Ok([String::new(), String::new()]);
     };
     let size = module::code_size(&fs::read(path)?)?;
-    Ok([size.section.to_string(), size.largest_function.to_string()])
+    let largest = size.functions.first().copied().unwrap_or_default();
+    Ok([size.section.to_string(), largest.to_string()])
 }
