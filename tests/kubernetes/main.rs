@@ -8,9 +8,12 @@ mod components;
 mod envoy_gateway;
 mod http;
 mod istio;
+mod istio_bases;
+mod istio_changes;
 mod load;
 mod monitoring;
 mod namespace;
+mod proxy_config;
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -42,9 +45,7 @@ impl World {
         once(&self.istio, || istio::Istio::install(cluster))?;
         Ok(cluster)
     }
-}
 
-impl World {
     pub fn envoy_gateway(&self) -> Result<&envoy_gateway::EnvoyGateway> {
         once(&self.envoy_gateway, || {
             envoy_gateway::EnvoyGateway::install(self.cluster()?)
