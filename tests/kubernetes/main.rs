@@ -6,6 +6,7 @@ mod cluster;
 mod commands;
 mod components;
 mod envoy_gateway;
+mod envoy_gateway_policies;
 mod http;
 mod istio;
 mod istio_bases;
