@@ -55,7 +55,7 @@ const KINDS: [Kind; 3] = [
 ];
 
 impl Kind {
-    /// Where the API server has such resources.
+    /// The path of such resources in the API.
     fn path(self) -> &'static str {
         match self {
             Self::WasmPlugin => "extensions.istio.io/v1alpha1/namespaces/default/wasmplugins",
@@ -68,7 +68,7 @@ impl Kind {
         }
     }
 
-    /// Where a configuration stands in it.
+    /// The field that holds the configuration.
     fn place(self) -> &'static str {
         match self {
             Self::WasmPlugin => "spec.pluginConfig",
@@ -111,7 +111,7 @@ impl Kind {
 const IMAGE: &str = "registry.example.com/you/request-id-filter@sha256:\
                      0000000000000000000000000000000000000000000000000000000000000000";
 
-/// The API server without TLS, as `kubectl proxy` offers it.
+/// The API server without TLS, through `kubectl proxy`.
 struct Api {
     _proxy: Running,
     agent: Agent,
@@ -133,7 +133,7 @@ impl Api {
         Ok(api)
     }
 
-    /// Why a resource could not be created, if it could not. Nothing is created.
+    /// Returns the reason why a resource would be refused, or nothing. Creates nothing (a dry run).
     fn refusal(&self, kind: Kind, resource: &Value) -> Result<Option<String>> {
         let url = format!(
             "http://127.0.0.1:8001/apis/{}?dryRun=All&fieldValidation=Strict",
@@ -156,7 +156,7 @@ impl Api {
     }
 }
 
-/// Puts the policy into force.
+/// Applies the policy, and waits until it is in force.
 fn enforce(cluster: &Cluster) -> Result<Api> {
     crds(cluster)?;
     cluster.kubectl(&["apply", "-f", POLICY])?;
@@ -172,7 +172,7 @@ fn enforce(cluster: &Cluster) -> Result<Api> {
     Ok(api)
 }
 
-/// Takes it out of force, and waits until it is.
+/// Deletes the policy, and waits until it is no longer in force.
 pub fn lift(cluster: &Cluster) -> Result<()> {
     cluster.kubectl(&["delete", "--ignore-not-found", "-f", POLICY])?;
     let api = Api::start(cluster)?;
@@ -186,7 +186,7 @@ pub fn lift(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// The definitions of all resources in the manifests.
+/// Installs the definitions of all resources in the manifests.
 pub fn crds(cluster: &Cluster) -> Result<()> {
     let folder = components::folder();
     let charts = folder.join("gateway-helm/charts/crds/crds");
@@ -210,8 +210,8 @@ pub fn crds(cluster: &Cluster) -> Result<()> {
         .map(drop)
 }
 
-/// The configurations of the table of cases and of the schema's test, as far as a manifest can have
-/// them: objects, in which no key is there twice.
+/// Returns the configurations of the table of cases and of the schema's test that a manifest can hold:
+/// objects without duplicate keys.
 fn configurations() -> Result<Vec<Value>> {
     let texts: BTreeSet<_> = cases::all().iter().map(|case| case.config).collect();
     let mut all = configuration_pool::configurations();
@@ -266,7 +266,7 @@ fn verdicts(world: &World) -> Result<()> {
                 .collect();
             threads
                 .into_iter()
-                .map(|thread| thread.join().expect("a thread"))
+                .map(|thread| thread.join().expect("no thread panics"))
                 .collect()
         });
         let (accepted, refused) = judged?
@@ -278,7 +278,7 @@ fn verdicts(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// How many configurations both accept and both refuse.
+/// Returns how many configurations both the filter and the policy accept, and how many both refuse.
 fn judge(api: &Api, kind: Kind, configurations: &[Value]) -> Result<(usize, usize)> {
     let (mut accepted, mut refused) = (0, 0);
     for configuration in configurations {
@@ -296,9 +296,9 @@ fn judge(api: &Api, kind: Kind, configurations: &[Value]) -> Result<(usize, usiz
                 let problem = problems[0].to_string();
                 let path = problem
                     .split_once(": ")
-                    .context("a problem without a path")?
+                    .context("the problem has no path")?
                     .0;
-                // The policy shows a key as it is, but for what a terminal would obey.
+                // The policy shows a key unchanged, except for characters that a terminal would act on.
                 if path.bytes().all(|byte| byte.is_ascii_graphic()) && !path.contains('\\') {
                     let place = format!("{}.{path}: ", kind.place());
                     ensure!(message.contains(&place), "no {place} in: {message}");
@@ -326,7 +326,7 @@ fn message(world: &World) -> Result<()> {
     });
     let resource = Kind::WasmPlugin.resource(IMAGE, &configuration);
     let output = cluster.try_feed(&["apply", "-f", "-"], &resource.to_string())?;
-    ensure!(!output.status.success(), "it is accepted");
+    ensure!(!output.status.success(), "the API server accepts it");
     let message = String::from_utf8_lossy(&output.stderr);
     for part in [
         "The wasmplugins \"request-id\" is invalid",
@@ -373,7 +373,9 @@ fn others(world: &World) -> Result<()> {
         .push(ours);
     ensure!(api.refusal(kind, &resource)?.is_none());
     resource["spec"]["wasm"][1]["config"] = refused;
-    let refusal = api.refusal(kind, &resource)?.context("it is accepted")?;
+    let refusal = api
+        .refusal(kind, &resource)?
+        .context("the API server accepts it")?;
     ensure!(
         refusal.contains("spec.wasm[1].config.generate: found \"uuid9\""),
         "{refusal}"
@@ -420,7 +422,10 @@ fn bases(world: &World) -> Result<()> {
     }
     for broken in BROKEN {
         let output = cluster.try_feed(&["apply", "--dry-run=server", "-f", "-"], broken)?;
-        ensure!(!output.status.success(), "accepted:\n{broken}");
+        ensure!(
+            !output.status.success(),
+            "the API server accepts:\n{broken}"
+        );
     }
     lift(cluster)
 }
@@ -438,7 +443,7 @@ fn as_istio(mut resource: Value) -> Value {
     resource
 }
 
-/// Whether the API server does refuse: what a typing error would make of the manifests.
+/// Manifests with typing errors, which show that the API server does refuse some.
 const BROKEN: [&str; 4] = [
     "{apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: x}, \
      spec: {url: 'oci://x', failStrategy: FAIL_RELAOD}}",

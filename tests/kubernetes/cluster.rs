@@ -1,35 +1,33 @@
 //! A cluster: etcd, the API server, the controller manager, a registry, and the stand-in for a node.
 
+mod start;
+
 use std::env;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 use xtask::{image, root};
 
-use crate::components::{self, write};
-use crate::namespace;
+use crate::components;
 
-/// How long anything may take that is waited for.
+/// The longest wait for any condition.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The node's address, at which the API server and the registry are, too.
+/// The address of the node, and of the API server and the registries.
 const NODE: &str = "10.244.0.1";
 
-/// The user and password of the registry's part that is private.
+/// The user and the password of the private registry.
 pub const CREDENTIALS: (&str, &str) = ("you", "secret");
 
-/// The same as the registry reads it, with a hash of bcrypt.
-const HTPASSWD: &str = "you:$2b$04$EgiOhkJPh9HJvXrEG90q4Oeade90zjfxZ1Lalopoed5xsW1mJzZ3O\n";
-
 pub struct Cluster {
-    /// For everything that is written. It stays there, to be looked at.
+    /// The folder for logs and everything else that is written. It stays there after the run.
     folder: PathBuf,
     processes: Vec<Child>,
     /// Held as long as the folder is used.
@@ -39,7 +37,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts it and waits until it can be used.
+    /// Starts the cluster and waits until it is ready.
     pub fn start() -> Result<Self> {
         let lock = File::create(components::folder().join("lock"))?;
         lock.try_lock()
@@ -73,221 +71,7 @@ impl Cluster {
         self.path(name).display().to_string()
     }
 
-    fn write_files(&self) -> Result<()> {
-        let hosts =
-            format!("127.0.0.1 localhost\n{NODE} registry.example.com private.example.com\n");
-        write(&self.path("hosts"), hosts.as_bytes())?;
-        namespace::put(&self.path("hosts"), Path::new("/etc/hosts"))?;
-        // The documented commands edit the manifests: a copy of them.
-        let copied = Command::new("cp")
-            .arg("-a")
-            .arg(root().join("envoy"))
-            .arg(&self.folder)
-            .status()?;
-        ensure!(copied.success(), "the manifests cannot be copied");
-        namespace::put(&self.path("envoy"), &root().join("envoy"))?;
-
-        write(
-            &self.path("tokens.csv"),
-            b"admin,admin,admin,system:masters\n",
-        )?;
-        let config = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "test", "cluster": {
-                "server": format!("https://{NODE}:6443"),
-                "certificate-authority": self.text_of("api/apiserver.crt"),
-            }}],
-            "users": [{"name": "admin", "user": {"token": "admin"}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
-            "current-context": "test",
-        });
-        write(&self.path("kubeconfig"), config.to_string().as_bytes())?;
-        openssl(&[
-            "genpkey",
-            "-algorithm",
-            "RSA",
-            "-out",
-            &self.text_of("accounts.key"),
-        ])?;
-        // Trusts itself, and is the only certificate that images trust.
-        openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "1",
-            "-subj",
-            "/CN=registry",
-            "-addext",
-            "subjectAltName=DNS:registry.example.com,DNS:private.example.com",
-            "-keyout",
-            &self.text_of("registry.key"),
-            "-out",
-            &self.text_of("registry.crt"),
-        ])?;
-        let image = components::folder().join("image");
-        let trusted = image.join("etc/ssl/certs/ca-certificates.crt");
-        write(&trusted, &fs::read(self.path("registry.crt"))?)?;
-        // A waypoint's Envoy would need an extension that only Istio's own build has.
-        let bootstrap = image.join("var/lib/istio/envoy/envoy_bootstrap_tmpl.json");
-        let template = fs::read_to_string(&bootstrap)?;
-        let template = template.replace("{{- if .metadata_discovery }}", "{{- if false }}");
-        write(&bootstrap, template.as_bytes())?;
-        fs::create_dir_all(image.join("var/lib/istio/data"))?;
-        write(&self.path("htpasswd"), HTPASSWD.as_bytes())?;
-        for (name, port, auth) in [
-            ("registry", 443, json!({})),
-            (
-                "private",
-                8443,
-                json!({
-                    "htpasswd": {"realm": "https://private.example.com/", "path": self.text_of("htpasswd")}
-                }),
-            ),
-        ] {
-            let config = json!({
-                "version": "0.1",
-                "log": {"level": "info"},
-                "storage": {"filesystem": {"rootdirectory": self.text_of(name)}},
-                "http": {
-                    "addr": format!("{NODE}:{port}"),
-                    "tls": {
-                        "certificate": self.text_of("registry.crt"),
-                        "key": self.text_of("registry.key"),
-                    },
-                },
-                "auth": auth,
-            });
-            write(
-                &self.path(&format!("{name}.yaml")),
-                config.to_string().as_bytes(),
-            )?;
-        }
-        Ok(())
-    }
-
-    fn start_programs(&mut self) -> Result<()> {
-        self.run("node", &["network"])?;
-        self.spawn(
-            "etcd",
-            "etcd",
-            &[
-                "--data-dir",
-                &self.text_of("etcd"),
-                "--unsafe-no-fsync",
-                "--log-level",
-                "warn",
-            ],
-        )?;
-        self.spawn(
-            "kube-apiserver",
-            "kube-apiserver",
-            &[
-                "--etcd-servers=http://127.0.0.1:2379",
-                &format!("--advertise-address={NODE}"),
-                "--endpoint-reconciler-type=none",
-                // A webhook is asked at its Pods: there is no kube-proxy.
-                "--enable-aggregator-routing=true",
-                "--service-cluster-ip-range=10.96.0.0/16",
-                "--authorization-mode=Node,RBAC",
-                "--allow-privileged=true",
-                "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-                &format!(
-                    "--service-account-key-file={}",
-                    self.text_of("accounts.key")
-                ),
-                &format!(
-                    "--service-account-signing-key-file={}",
-                    self.text_of("accounts.key")
-                ),
-                &format!("--token-auth-file={}", self.text_of("tokens.csv")),
-                &format!("--cert-dir={}", self.text_of("api")),
-            ],
-        )?;
-        self.until("the API server", || {
-            self.kubectl(&["get", "--raw", "/readyz"]).map(drop)
-        })?;
-        self.spawn(
-            "node",
-            "node",
-            &[
-                "-kubeconfig",
-                &self.text_of("kubeconfig"),
-                "-state",
-                &self.text_of(""),
-                "-bin",
-                &components::programs().display().to_string(),
-                "-files",
-                &components::folder().join("image").display().to_string(),
-            ],
-        )?;
-        self.spawn(
-            "kube-controller-manager",
-            "kube-controller-manager",
-            &[
-                "--kubeconfig",
-                &self.text_of("kubeconfig"),
-                "--root-ca-file",
-                &self.text_of("api/apiserver.crt"),
-                "--service-account-private-key-file",
-                &self.text_of("accounts.key"),
-                "--use-service-account-credentials=true",
-                "--leader-elect=false",
-                // The stand-in for a node renews no lease.
-                "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller",
-            ],
-        )?;
-        self.spawn(
-            "registry",
-            "registry",
-            &["serve", &self.text_of("registry.yaml")],
-        )?;
-        self.spawn(
-            "private",
-            "registry",
-            &["serve", &self.text_of("private.yaml")],
-        )?;
-        self.until("the node and the accounts of its Pods", || {
-            self.kubectl(&["get", "node", "node"])?;
-            self.kubectl(&["get", "serviceaccount", "default"])
-                .map(drop)
-        })
-    }
-
-    /// Puts the image into both registries, as the documentation says but without skopeo.
-    fn push(&self) -> Result<()> {
-        let (user, password) = CREDENTIALS;
-        let layout = root().join(image::LAYOUT).display().to_string();
-        self.until("the registries", || {
-            self.run("crane", &["catalog", "registry.example.com"])?;
-            let login = [
-                "auth",
-                "login",
-                "private.example.com:8443",
-                "-u",
-                user,
-                "-p",
-                password,
-            ];
-            self.run("crane", &login).map(drop)
-        })?;
-        for registry in ["registry.example.com", "private.example.com:8443"] {
-            self.run(
-                "crane",
-                &[
-                    "push",
-                    &layout,
-                    &format!("{registry}/you/request-id-filter:0.1.0"),
-                ],
-            )?;
-        }
-        Ok(())
-    }
-
-    /// The image's name in the registry that anyone may read.
+    /// Returns the image's name in the public registry.
     pub fn image(&self) -> String {
         format!("registry.example.com/you/request-id-filter@{}", self.digest)
     }
@@ -355,11 +139,18 @@ impl Cluster {
         printed(&format!("{program} {}", arguments.join(" ")), &output)
     }
 
+    /// The same with a command line whose words contain no blanks.
+    pub fn run_line(&self, command: &str) -> Result<String> {
+        let words: Vec<_> = command.split_whitespace().collect();
+        let (program, arguments) = words.split_first().context("an empty command")?;
+        self.run(program, arguments)
+    }
+
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.run("kubectl", arguments)
     }
 
-    /// What kubectl prints as JSON.
+    /// Returns what `kubectl get` prints as JSON.
     pub fn get(&self, arguments: &[&str]) -> Result<Value> {
         let arguments = [&["get", "-o", "json"], arguments].concat();
         Ok(serde_json::from_str(&self.kubectl(&arguments)?)?)
@@ -401,7 +192,7 @@ impl Cluster {
             .map(drop)
     }
 
-    /// Waits until something holds.
+    /// Waits until a condition holds, and returns what it returned.
     pub fn until<T>(&self, what: &str, holds: impl Fn() -> Result<T>) -> Result<T> {
         let started = Instant::now();
         loop {
@@ -415,7 +206,7 @@ impl Cluster {
         }
     }
 
-    /// What a container has printed, of all Pods whose name begins so.
+    /// Returns what a container has printed, in all Pods whose names begin with `pod`.
     pub fn container_log(&self, namespace: &str, pod: &str, container: &str) -> Result<String> {
         let mut all = String::new();
         for file in fs::read_dir(self.path("logs"))? {
@@ -430,7 +221,7 @@ impl Cluster {
         Ok(all)
     }
 
-    /// The only ready Pod with these labels that is not being deleted.
+    /// Waits for exactly one Pod with these labels that is ready and not being deleted.
     pub fn pod(&self, namespace: &str, labels: &str) -> Result<Pod> {
         self.until(&format!("a Pod with {labels}"), || {
             let pods = self.get(&["-n", namespace, "pods", "-l", labels])?;
@@ -497,7 +288,7 @@ fn printed(what: &str, output: &Output) -> Result<String> {
     Ok(stdout.into_owned())
 }
 
-/// The end of each log of the cluster that was started last.
+/// Returns the end of each log of the cluster.
 pub fn logs() -> String {
     let mut all = String::new();
     let mut files: Vec<_> = fs::read_dir(components::folder().join("run/logs"))
@@ -514,10 +305,4 @@ pub fn logs() -> String {
         let _ = write!(all, "\n===== {}\n{end}\n", file.display());
     }
     all
-}
-
-fn openssl(arguments: &[&str]) -> Result<String> {
-    let output = Command::new("openssl").args(arguments).output();
-    let output = output.context("openssl is missing (Debian: apt-get install openssl)")?;
-    printed("openssl", &output)
 }

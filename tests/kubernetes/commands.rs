@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use crate::cluster::Cluster;
 use test_support::pages;
 
-use crate::{Test, World, envoy_gateway, istio};
+use crate::{Test, World, envoy_gateway, istio_changes};
 
 pub const TESTS: &[Test] = &[(
     "documentation: each command of docs/troubleshooting.md succeeds",
@@ -53,7 +53,7 @@ fn quote(text: &str) -> String {
 /// The page is about both control planes, and about what its reader has just seen.
 fn troubleshooting(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
-    let pod = istio::in_trouble(cluster)?;
+    let pod = istio_changes::in_trouble(cluster)?;
     envoy_gateway::deploy(cluster, world.envoy_gateway()?)?;
     run(cluster, "docs/troubleshooting.md", &[("POD", &pod)])
 }

@@ -211,7 +211,8 @@ fn state(module: &Path) -> Result<String> {
     files.sort();
     let mut state = String::new();
     for file in files {
-        state += &format!("{} {}\n", file.display(), sha256(&fs::read(&file)?));
+        let name = file.strip_prefix(module)?.display();
+        state += &format!("{name} {}\n", sha256(&fs::read(&file)?));
     }
     Ok(state)
 }

@@ -5,11 +5,11 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Pod, Running};
+use crate::cluster::{CREDENTIALS, Cluster, Pod, Running};
 use crate::components;
 use crate::http::{self, ID, Response, is_uuid};
 use crate::load::Load;
-use crate::{Test, World, admission, commands};
+use crate::{Test, World, admission, commands, envoy_gateway_policies};
 
 pub const TESTS: &[Test] = &[
     (
@@ -21,8 +21,8 @@ pub const TESTS: &[Test] = &[
         ids,
     ),
     (
-        "envoy gateway: the filter is first, whichever policy stands beside it",
-        first,
+        "envoy gateway: the filter is first, whichever other policy there is",
+        envoy_gateway_policies::filter_is_first,
     ),
     (
         "envoy gateway: a changed configuration loses no request",
@@ -37,6 +37,10 @@ pub const TESTS: &[Test] = &[
         missing_image,
     ),
     (
+        "envoy gateway: a private registry, with a pull secret and a CA",
+        private_registry,
+    ),
+    (
         "envoy gateway: FAIL_RELOAD by the component `reload`",
         reload,
     ),
@@ -44,7 +48,7 @@ pub const TESTS: &[Test] = &[
 
 const NAMESPACE: &str = "envoy-gateway-system";
 const PROXY: &str = "gateway.envoyproxy.io/owning-gateway-name=eg";
-const APP: &str = include_str!("envoy-gateway-app.yaml");
+pub const APP: &str = include_str!("envoy-gateway-app.yaml");
 const POLICY: [&str; 2] = ["envoyextensionpolicy", "request-id"];
 const NAME_PROXY: &str = r#"--patch={"spec": {"infrastructure": {"parametersRef": {
     "group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": "request-id"}}}}"#;
@@ -59,23 +63,14 @@ impl EnvoyGateway {
             .replace("${GatewayImagePullPolicy}", "IfNotPresent");
         components::write(&chart.join("values.yaml"), values.as_bytes())?;
         admission::crds(cluster)?;
-        cluster.run(
-            "helm",
-            &[
-                "install",
-                "eg",
-                &chart.display().to_string(),
-                "--namespace",
-                NAMESPACE,
-                "--create-namespace",
-                "--skip-crds",
-                "--wait",
-                "--timeout",
-                "90s",
-                "--set",
-                "config.envoyGateway.extensionApis.enableEnvoyPatchPolicy=true",
-            ],
-        )?;
+        let chart = chart.display().to_string();
+        let options = format!(
+            "--namespace {NAMESPACE} --create-namespace --skip-crds --wait --timeout 90s \
+             --set config.envoyGateway.extensionApis.enableEnvoyPatchPolicy=true \
+             --set config.envoyGateway.extensionApis.enableLua=true"
+        );
+        let options: Vec<_> = options.split(' ').collect();
+        cluster.run("helm", &[&["install", "eg", &chart], &options[..]].concat())?;
         cluster.apply(APP)?;
         cluster.pod(NAMESPACE, PROXY)?;
         Ok(Self)
@@ -87,14 +82,11 @@ impl EnvoyGateway {
     }
 }
 
-/// Sends a request to the proxy.
-fn send(proxy: &Pod, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
-    let named = headers.iter().any(|(name, _)| *name == "host");
-    let host: &[_] = if named {
-        &[]
-    } else {
-        &[("host", "www.example.com")]
-    };
+/// Sends a request to the proxy, to the host that has a route unless the headers name another one.
+pub fn send(proxy: &Pod, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
+    let has_host = headers.iter().any(|(name, _)| *name == "host");
+    let host = [("host", "www.example.com")];
+    let host = if has_host { &[][..] } else { &host };
     let url = format!("http://{}:10080{path}", proxy.address);
     http::send(method, &url, &[host, headers].concat())
 }
@@ -109,14 +101,9 @@ const DERIVED: &str = "37be84ba-5e55-5531-9cda-bc301b676303";
 
 /// Puts the filter on the Gateway as it is shipped, and waits until it runs in the proxy.
 pub fn deploy(cluster: &Cluster, gateway: &EnvoyGateway) -> Result<Pod> {
-    cluster.run(
-        "bash",
-        &[
-            "-c",
-            "perl -pi -e 's|oci://.*|oci://$ENV{IMAGE}|' envoy/gateway/*.yaml",
-        ],
-    )?;
-    cluster.kubectl(&["apply", "-k", "envoy/gateway"])?;
+    let set = "perl -pi -e 's|oci://.*|oci://$ENV{IMAGE}|' envoy/gateway/*.yaml";
+    cluster.run("bash", &["-c", set])?;
+    cluster.run_line("kubectl apply -k envoy/gateway")?;
     cluster.kubectl(&["patch", "gateway", "eg", "--type=merge", NAME_PROXY])?;
     accepted(cluster)?;
     let proxy = gateway.proxy(cluster)?;
@@ -132,8 +119,8 @@ fn adopts(cluster: &Cluster, proxy: &Pod) -> Result<()> {
     })
 }
 
-/// The condition of a policy.
-fn condition(cluster: &Cluster, kind: &str, name: &str, condition: &str) -> Result<Value> {
+/// Returns a condition of a policy.
+pub fn condition(cluster: &Cluster, kind: &str, name: &str, condition: &str) -> Result<Value> {
     let policy = cluster.get(&[kind, name])?;
     let conditions = policy["status"]["ancestors"][0]["conditions"].as_array();
     let found = conditions
@@ -213,178 +200,13 @@ fn ids(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Another policy for the Gateway.
-struct Other {
-    kind: &'static str,
-    spec: &'static str,
-    /// The name that its filter has in Envoy's configuration.
-    filter: &'static str,
-    denied: Option<Denied>,
-}
-
-/// A request that a policy denies: its method, its headers, and the status of the response.
-type Denied = (&'static str, &'static [(&'static str, &'static str)], u16);
-
-const OTHERS: [Other; 12] = [
-    other(
-        "SecurityPolicy",
-        "csrf: {additionalOrigins: ['https://trusted.example.com']}",
-        "csrf",
-        Some(("POST", &[("origin", "https://evil.example.com")], 403)),
-    ),
-    other(
-        "SecurityPolicy",
-        "cors: {allowOrigins: ['https://app.example.com'], allowMethods: [GET]}",
-        "cors",
-        Some((
-            "OPTIONS",
-            &[
-                ("origin", "https://app.example.com"),
-                ("access-control-request-method", "GET"),
-            ],
-            200,
-        )),
-    ),
-    other(
-        "SecurityPolicy",
-        "basicAuth: {users: {name: users}}",
-        "basic_auth",
-        Some(("GET", &[], 401)),
-    ),
-    other(
-        "SecurityPolicy",
-        "apiKeyAuth: {credentialRefs: [{name: keys}], extractFrom: [{headers: [x-api-key]}]}",
-        "api_key_auth",
-        Some(("GET", &[], 401)),
-    ),
-    other(
-        "SecurityPolicy",
-        "jwt: {providers: [{name: example, issuer: https://issuer.example.com, \
-         localJWKS: {type: Inline, inline: '{\"keys\": [{\"kty\": \"EC\", \"crv\": \"P-256\", \"x\": \"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4\", \"y\": \"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM\"}]}'}}]}",
-        "jwt_authn",
-        Some(("GET", &[("authorization", "Bearer not-a-token")], 401)),
-    ),
-    other(
-        "SecurityPolicy",
-        "extAuth: {http: {backendRefs: [{name: backend, port: 8000}]}}",
-        "ext_authz",
-        None,
-    ),
-    other(
-        "SecurityPolicy",
-        "oidc: {clientID: you, clientSecret: {name: oidc}, redirectURL: https://www.example.com/back, \
-         provider: {issuer: https://issuer.example.com, authorizationEndpoint: https://issuer.example.com/auth, \
-         tokenEndpoint: https://issuer.example.com/token}}",
-        "oauth2",
-        Some(("GET", &[], 302)),
-    ),
-    other(
-        "SecurityPolicy",
-        "authorization: {defaultAction: Deny}",
-        "rbac",
-        Some(("GET", &[], 403)),
-    ),
-    other(
-        "BackendTrafficPolicy",
-        "faultInjection: {abort: {httpStatus: 418, percentage: 100}}",
-        "fault",
-        Some(("GET", &[], 418)),
-    ),
-    other(
-        "BackendTrafficPolicy",
-        "rateLimit: {type: Local, local: {rules: [{limit: {requests: 1, unit: Hour}}]}}",
-        "local_ratelimit",
-        None,
-    ),
-    other(
-        "BackendTrafficPolicy",
-        "requestBuffer: {limit: 1Ki}",
-        "buffer",
-        None,
-    ),
-    other(
-        "BackendTrafficPolicy",
-        "responseOverride: [{match: {statusCodes: [{type: Value, value: 503}]}, \
-         response: {body: {type: Inline, inline: gone}}}]",
-        "custom_response",
-        None,
-    ),
-];
-
-const fn other(
-    kind: &'static str,
-    spec: &'static str,
-    filter: &'static str,
-    denied: Option<Denied>,
-) -> Other {
-    Other {
-        kind,
-        spec,
-        filter,
-        denied,
-    }
-}
-
-/// Whether a filter of that kind is in a chain.
-fn has(chain: &[String], filter: &str) -> bool {
-    let kind = format!("envoy.filters.http.{filter}");
-    chain
-        .iter()
-        .any(|name| name.split('/').next() == Some(&kind))
-}
-
-fn first(world: &World) -> Result<()> {
-    let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
-    let proxy = deploy(cluster, gateway)?;
-    let admin = Admin::start(cluster, &proxy)?;
-    for other in OTHERS {
-        let policy = format!(
-            "{{apiVersion: gateway.envoyproxy.io/v1alpha1, kind: {}, metadata: {{name: other, namespace: default}}, \
-             spec: {{targetRefs: [{{group: gateway.networking.k8s.io, kind: Gateway, name: eg}}], {}}}}}",
-            other.kind, other.spec
-        );
-        cluster.apply(&policy)?;
-        let chain = cluster.until(other.filter, || {
-            let chain = admin.filters()?;
-            let is_there = has(&chain, other.filter);
-            let status = condition(cluster, other.kind, "other", "Accepted");
-            ensure!(is_there, "{chain:?}, {status:#?}");
-            Ok(chain)
-        })?;
-        ensure!(
-            chain[0].starts_with("envoy.filters.http.wasm/"),
-            "{chain:?}"
-        );
-        if let Some((method, headers, status)) = other.denied {
-            cluster.until(&format!("the denial by {}", other.filter), || {
-                let denied = send(
-                    &proxy,
-                    method,
-                    "/",
-                    &[headers, &[(ID, "denied-1")]].concat(),
-                )?;
-                ensure!(denied.status == status, "{denied:?}");
-                ensure!(denied.id.as_deref() == Some("denied-1"), "{denied:?}");
-                Ok(())
-            })?;
-        }
-        cluster.delete(&policy)?;
-        cluster.until("the end of the policy", || {
-            let chain = admin.filters()?;
-            ensure!(!has(&chain, other.filter), "{chain:?}");
-            Ok(())
-        })?;
-    }
-    Ok(())
-}
-
 /// The admin interface of a proxy.
-struct Admin {
+pub struct Admin {
     _forward: Running,
 }
 
 impl Admin {
-    fn start(cluster: &Cluster, proxy: &Pod) -> Result<Self> {
+    pub fn start(cluster: &Cluster, proxy: &Pod) -> Result<Self> {
         let forward = cluster.start_program(
             "admin",
             "kubectl",
@@ -408,7 +230,7 @@ impl Admin {
     }
 
     /// The HTTP filters of the listener in force, in order.
-    fn filters(&self) -> Result<Vec<String>> {
+    pub fn filters(&self) -> Result<Vec<String>> {
         let dump: Value =
             serde_json::from_str(&self.get("/config_dump?resource=dynamic_listeners")?)?;
         let listeners = dump["configs"].as_array().context("no listeners")?;
@@ -482,14 +304,10 @@ fn refused(world: &World) -> Result<()> {
         "a refusal shows in the status now: {accepted:#}"
     );
     // A proxy that starts with it serves without the filter.
-    cluster.kubectl(&[
-        "-n",
-        NAMESPACE,
-        "delete",
-        "pod",
-        &proxy.name,
-        "--grace-period=1",
-    ])?;
+    cluster.run_line(&format!(
+        "kubectl -n {NAMESPACE} delete pod {} --grace-period=1",
+        proxy.name
+    ))?;
     let started = gateway.proxy(cluster)?;
     let response = cluster.until("an answer of the new proxy", || {
         let response = get(&started, "/", &[(ID, "not valid")])?;
@@ -536,6 +354,42 @@ fn missing_image(world: &World) -> Result<()> {
         "code/image/url",
         &format!("oci://{}", cluster.image()).into(),
     )?;
+    accepted(cluster)?;
+    adopts(cluster, &proxy)
+}
+
+fn private_registry(world: &World) -> Result<()> {
+    let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
+    let proxy = deploy(cluster, gateway)?;
+    let registry = "private.example.com:8443";
+    let url = format!("oci://{registry}/you/request-id-filter@{}", cluster.digest);
+    let ca = json!({"group": "", "kind": "ConfigMap", "name": "registry-ca"});
+    let certificate = cluster.path("registry.crt").display().to_string();
+    let from_file = format!("--from-file=ca.crt={certificate}");
+    cluster.kubectl(&["create", "configmap", "registry-ca", &from_file])?;
+    let mut image = json!({"url": url, "tls": {"caCertificateRef": ca}});
+    patch(cluster, "code/image", &image)?;
+    cluster.until("the refusal without a pull secret", || {
+        let accepted = condition(cluster, POLICY[0], POLICY[1], "Accepted")?;
+        let message = accepted["message"].as_str().unwrap_or_default();
+        ensure!(
+            accepted["status"] == "False" && message.contains("UNAUTHORIZED"),
+            "{accepted:#}"
+        );
+        Ok(())
+    })?;
+    let (user, password) = CREDENTIALS;
+    cluster.run_line(&format!(
+        "kubectl create secret docker-registry registry --docker-server={registry} \
+         --docker-username={user} --docker-password={password}"
+    ))?;
+    image["pullSecretRef"] = json!({"name": "registry"});
+    patch(cluster, "code/image", &image)?;
+    accepted(cluster)?;
+    adopts(cluster, &proxy)?;
+    let public = json!({"url": format!("oci://{}", cluster.image())});
+    patch(cluster, "code/image", &public)?;
+    cluster.run_line("kubectl delete secret/registry configmap/registry-ca")?;
     accepted(cluster)?;
     adopts(cluster, &proxy)
 }

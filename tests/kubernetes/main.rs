@@ -6,18 +6,25 @@ mod cluster;
 mod commands;
 mod components;
 mod envoy_gateway;
+mod envoy_gateway_policies;
 mod http;
 mod istio;
+mod istio_bases;
+mod istio_changes;
+mod killed;
 mod load;
 mod monitoring;
 mod namespace;
+mod proxy_config;
 
+use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 use cluster::Cluster;
 use libtest_mimic::{Arguments, Failed, Trial};
+use namespace::Stage;
 use xtask::image;
 
 /// A test: its name and what it does.
@@ -42,9 +49,7 @@ impl World {
         once(&self.istio, || istio::Istio::install(cluster))?;
         Ok(cluster)
     }
-}
 
-impl World {
     pub fn envoy_gateway(&self) -> Result<&envoy_gateway::EnvoyGateway> {
         once(&self.envoy_gateway, || {
             envoy_gateway::EnvoyGateway::install(self.cluster()?)
@@ -58,26 +63,43 @@ fn once<T>(cell: &OnceLock<Result<T, String>>, make: impl FnOnce() -> Result<T>)
         .map_err(|error| anyhow::anyhow!(error.clone()))
 }
 
+/// Builds everything that the tests run, and goes on to them.
+fn build() -> Result<Infallible> {
+    namespace::end_on_signals();
+    killed::hang_if_told(Stage::Build)?;
+    if !killed::is_to_hang() {
+        components::build()?;
+        image::make(&image::Source::default())?;
+    }
+    namespace::leave_network()
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    if !namespace::is_inside() && !arguments.list {
-        let entered = components::check_tools()
-            .and_then(|()| components::build())
-            .and_then(|()| image::make(&image::Source::default()))
-            .and_then(|()| namespace::enter());
-        if let Err(error) = entered {
-            eprintln!("error: {error:#}");
-        }
+    let stage = namespace::stage();
+    let next = match stage {
+        _ if arguments.list => None,
+        Stage::Outside => Some(components::check_tools().and_then(|()| namespace::enter())),
+        Stage::Build => Some(build()),
+        Stage::Test => None,
+    };
+    if let Some(Err(error)) = next {
+        eprintln!("error: {error:#}");
         return ExitCode::FAILURE;
     }
-    // The first process of a namespace has to say itself that it ends.
-    let handled = ctrlc::set_handler(|| std::process::exit(130));
-    handled.expect("no other handler of signals");
+    if stage == Stage::Test {
+        namespace::end_on_signals();
+        if let Err(error) = killed::hang_if_told(stage) {
+            eprintln!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
 
     // One test at a time: they share the cluster.
     arguments.test_threads = Some(1);
     let world = Arc::new(World::default());
     let tests = [
+        killed::TESTS,
         admission::TESTS,
         istio::TESTS,
         envoy_gateway::TESTS,
@@ -89,7 +111,13 @@ fn main() -> ExitCode {
         let world = Arc::clone(&world);
         Trial::test(name, move || {
             let done = test(&world);
-            done.map_err(|error| Failed::from(format!("{error:#}\n{}", cluster::logs())))
+            done.map_err(|error| {
+                let logs = match world.cluster.get() {
+                    Some(_) => cluster::logs(),
+                    None => String::new(),
+                };
+                Failed::from(format!("{error:#}\n{logs}"))
+            })
         })
     });
     let conclusion = libtest_mimic::run(&arguments, trials.collect());

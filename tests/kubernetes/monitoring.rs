@@ -6,7 +6,7 @@ use xtask::root;
 
 use crate::cluster::{Cluster, Running};
 use crate::components::write;
-use crate::{Test, World, envoy_gateway, http, istio};
+use crate::{Test, World, envoy_gateway, http, istio, istio_changes};
 
 pub const TESTS: &[Test] = &[(
     "monitoring: every query of the alerts and the dashboard has a result",
@@ -133,11 +133,11 @@ fn queries(world: &World) -> Result<()> {
         })?;
     }
     // A configuration that the gateway refuses fires the alert.
-    istio::refuse(cluster)?;
+    istio_changes::refuse(cluster)?;
     cluster.until("the alert", || {
         let alert = prometheus.query(r#"ALERTS{alertname="IstioProxyRefusesExtension"}"#)?;
         ensure!(!alert.is_empty(), "no alert");
         Ok(())
     })?;
-    istio::mend(cluster)
+    istio_changes::mend(cluster)
 }

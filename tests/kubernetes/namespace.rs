@@ -1,6 +1,7 @@
-//! The namespaces that everything runs in: nothing in them can leave the machine or meet other work
-//! on it, and with the first process of the process namespace all others end.
+//! The namespaces that everything runs in. No process in them can reach another machine or meet other
+//! work on this one, and when the first process ends, the kernel ends all others.
 
+use std::convert::Infallible;
 use std::env;
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -9,22 +10,36 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Is set inside.
-const INSIDE: &str = "REQUEST_ID_FILTER_NAMESPACE";
+/// The environment variable that names the stage.
+pub const STAGE: &str = "REQUEST_ID_FILTER_STAGE";
 
-/// Whether this process is the first of its namespaces.
-pub fn is_inside() -> bool {
-    env::var_os(INSIDE).is_some()
+/// The program runs itself again, in place of itself, for each stage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Stage {
+    /// Outside: there is nothing to clean up.
+    Outside,
+    /// In process and mount namespaces, with the machine's network, from which Go fetches modules.
+    Build,
+    /// In a network namespace, too.
+    Test,
 }
 
-/// Runs this program again in namespaces of its own, in place of this process.
+pub fn stage() -> Stage {
+    match env::var(STAGE).as_deref() {
+        Ok("build") => Stage::Build,
+        Ok("test") => Stage::Test,
+        _ => Stage::Outside,
+    }
+}
+
+/// Goes on to the build, in process and mount namespaces.
 ///
 /// # Errors
 /// The namespaces cannot be made: with what is missing.
-pub fn enter() -> Result<()> {
+pub fn enter() -> Result<Infallible> {
     let unshare = unshare()?;
     let mut tried = Command::new(unshare[0]);
-    let tried = tried.args(&unshare[1..]).arg("true").output();
+    let tried = tried.args(&unshare[1..]).args(["--net", "true"]).output();
     let tried = tried.context("unshare cannot be run (Debian: apt-get install util-linux)")?;
     ensure!(
         tried.status.success(),
@@ -35,15 +50,28 @@ pub fn enter() -> Result<()> {
          `docker run --privileged`",
         String::from_utf8_lossy(&tried.stderr).trim()
     );
-    // With the process that started this one, `unshare` ends, and with it everything.
-    let error = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL"])
-        .args(unshare)
+    // If the process that started this one ends, `unshare` is killed, and everything with it.
+    let mut setpriv = Command::new("setpriv");
+    setpriv.args(["--pdeathsig", "KILL"]).args(unshare);
+    replace(setpriv, "build")
+}
+
+/// Goes on to the tests, in a network namespace.
+pub fn leave_network() -> Result<Infallible> {
+    let mut unshare = Command::new("unshare");
+    unshare.arg("--net");
+    replace(unshare, "test")
+}
+
+/// Replaces this process with this program in another stage, which `command` starts.
+fn replace(mut command: Command, stage: &str) -> Result<Infallible> {
+    let error = command
         .arg(env::current_exe()?)
         .args(env::args_os().skip(1))
-        .env(INSIDE, "1")
+        .env(STAGE, stage)
         .exec();
-    bail!("setpriv cannot be run (Debian: apt-get install util-linux): {error}");
+    let program = command.get_program().display().to_string();
+    bail!("{program} cannot be run (Debian: apt-get install util-linux): {error}");
 }
 
 fn unshare() -> Result<Vec<&'static str>> {
@@ -52,18 +80,18 @@ fn unshare() -> Result<Vec<&'static str>> {
     if !status.contains("\nUid:\t0\t") {
         unshare.extend(["--user", "--map-root-user", "--map-auto"]);
     }
-    unshare.extend([
-        "--net",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-    ]);
+    unshare.extend(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     Ok(unshare)
 }
 
-/// Puts a file or folder in the place of another, for the processes in here.
+/// Makes this process end on Ctrl-C and on SIGTERM, which the kernel ignores for the first process of a
+/// namespace otherwise.
+pub fn end_on_signals() {
+    let handled = ctrlc::set_handler(|| std::process::exit(130));
+    handled.expect("no signal handler has been set before");
+}
+
+/// Mounts a file or folder over another, for the processes in here.
 pub fn put(file: &Path, over: &Path) -> Result<()> {
     let mounted = Command::new("mount")
         .arg("--bind")

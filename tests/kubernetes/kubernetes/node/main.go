@@ -123,7 +123,7 @@ func (n *node) register(ctx context.Context) error {
 	return err
 }
 
-// see starts or ends what a Pod needs started or ended.
+// see starts or ends a Pod, as its resource says.
 func (n *node) see(ctx context.Context, object *v1.Pod) {
 	switch {
 	case object.DeletionTimestamp != nil:

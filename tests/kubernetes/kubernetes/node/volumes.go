@@ -32,6 +32,10 @@ func makeRoot(root string) error {
 			return err
 		}
 	}
+	// Otherwise each Envoy would find the shared memory of the others, in Pods and outside.
+	if err := unix.Mount("tmpfs", filepath.Join(root, "dev/shm"), "tmpfs", 0, "mode=1777"); err != nil {
+		return err
+	}
 	if err := bind(*bin, filepath.Join(root, "usr/local/bin")); err != nil {
 		return err
 	}
@@ -128,7 +132,7 @@ func (p *pod) fill(ctx context.Context, folder string, source v1.VolumeSource) e
 		}
 		return nil
 	}
-	return fmt.Errorf("of an unknown kind")
+	return fmt.Errorf("this kind of volume is not supported")
 }
 
 func (p *pod) project(ctx context.Context, folder string, source v1.VolumeProjection) error {
