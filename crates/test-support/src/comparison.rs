@@ -77,6 +77,10 @@ impl Both {
         let without = decide_on_request(&self.policy, &without_random);
         assert_eq!(without, (!needs_random).then_some(decision.clone()));
 
+        let mut changed = message.clone();
+        changed.remembered_id = Some(b"an id that another filter has changed".to_vec());
+        assert_eq!(self.compare_decision(&changed), decision);
+
         let mut second = message.clone();
         second.lines = self.after(lines, &decision);
         if decision.must_be_remembered {
@@ -201,24 +205,13 @@ pub fn counter_name(counter: Counter) -> &'static str {
     name.strip_prefix("request_id_filter.").expect("the prefix")
 }
 
-/// Compares the decisions on a request that has only this `x-amzn-trace-id`.
+/// Compares the decisions on a request that has only this value under `header`, from which ids are
+/// adopted.
 ///
 /// # Panics
 /// If they differ.
-pub fn compare_trace_root(value: &[u8]) {
-    compare_source("x-amzn-trace-id", value);
-}
-
-/// Compares the decisions on a request that has only this `traceparent`.
-///
-/// # Panics
-/// If they differ.
-pub fn compare_traceparent(value: &[u8]) {
-    compare_source("traceparent", value);
-}
-
-fn compare_source(header: &str, value: &[u8]) {
+pub fn compare_source(header: &str, value: &[u8]) {
     let configuration = format!(r#"{{"adopt": {{"from": ["{header}"]}}}}"#);
-    let both = Both::read(configuration.as_bytes()).expect("a valid configuration");
+    let both = Both::read(configuration.as_bytes()).expect("the configuration is valid");
     both.compare_request(b"", &[(header.into(), value.to_vec())]);
 }
