@@ -33,7 +33,7 @@ test-matrix: cargo ## Run the tests against every Envoy version in envoy/version
 
 soak: SOAK ?= 1000000
 soak: cargo ## Send a million requests of every kind, with and without the filter (SOAK=number of requests)
-	SOAK=$(SOAK) cargo test --locked --test envoy -- soak:
+	SOAK=$(SOAK) cargo test --locked --test envoy -- soak::
 
 # The tests of the rules, which need no Envoy.
 RULES = --package request-id-rules --package request-id-configuration --package request-id-filter --lib --test table --test configuration --test comparison --test properties

@@ -401,11 +401,11 @@ fn check(example: &Example, envoy: &Process, upstream: &Upstream) -> Result<()> 
     ensure!(response.status.to_string() == status, "{response:?}");
     let mut new_ids = BTreeSet::new();
     check_headers(block, "response", &response.headers, &mut new_ids)?;
-    match &upstream.seen(&path)[..] {
-        [seen] => check_headers(block, "upstream", &seen.headers, &mut new_ids)?,
-        seen => ensure!(
-            seen.is_empty() && status != "200" && lines_of(block, "upstream").is_empty(),
-            "the upstream received {seen:?}"
+    match &upstream.received(&path)[..] {
+        [received] => check_headers(block, "upstream", &received.headers, &mut new_ids)?,
+        received => ensure!(
+            received.is_empty() && status != "200" && lines_of(block, "upstream").is_empty(),
+            "the upstream received {received:?}"
         ),
     }
     ensure!(new_ids.len() < 2, "several new ids: {new_ids:?}");
@@ -534,8 +534,8 @@ fn serve(block: &Block, change: impl FnOnce(&mut Value)) -> String {
     connection.send(b"GET /shown HTTP/1.1\r\nhost: example\r\n\r\n");
     let id = connection.receive().id();
     assert!(is_new_uuid(&id), "{}: {id}", block.place);
-    let seen = upstream.seen("/shown");
-    assert_eq!(all(&seen[0].headers, "x-request-id"), [id.as_bytes()]);
+    let received = upstream.received("/shown");
+    assert_eq!(received[0].all("x-request-id"), [id.as_bytes()]);
     let lines = envoy.lines_until(mark, |line| line.contains(&id));
     lines
         .unwrap_or_else(|error| panic!("{}: {error:#}", block.place))

@@ -6,24 +6,15 @@ use std::time::Duration;
 
 use xtask::envoy::Process;
 
-use crate::testbed::{Setup, Test, Testbed, eventually, get, is_new};
+use crate::testbed::{Setup, Testbed, eventually, get, is_new, tests};
 use test_support::cases;
 use test_support::client::Connection;
 use test_support::upstream::Reply;
 
-pub const TESTS: &[Test] = &[
-    (
-        "counters: exact over workers and listeners, within two seconds",
-        exact,
-    ),
-    (
-        "counters: a host without metrics is told apart in one line",
-        without_metrics,
-    ),
-    (
-        "counters: a host without timers is told apart in one line",
-        without_timers,
-    ),
+tests![
+    counts_are_exact_over_workers_and_listeners_within_two_seconds,
+    a_host_without_metrics_is_named_in_one_line,
+    a_host_without_timers_is_named_in_one_line,
 ];
 
 /// The counters of the filter, by their names behind `wasmcustom.request_id_filter.`.
@@ -52,7 +43,7 @@ const NAMES: [&str; 11] = [
     "untrusted",
 ];
 
-fn exact(_: &Testbed) {
+fn counts_are_exact_over_workers_and_listeners_within_two_seconds(_: &Testbed) {
     let testbed = Testbed::start(Setup {
         workers: true,
         ..Setup::default()
@@ -116,14 +107,14 @@ fn without(calls: &'static [&'static str], line: &str) {
     assert!(is_new(&connection.receive().id()));
 }
 
-fn without_metrics(_: &Testbed) {
+fn a_host_without_metrics_is_named_in_one_line(_: &Testbed) {
     without(
         &["proxy_define_metric"],
         "this host has no metrics: there are no counters",
     );
 }
 
-fn without_timers(_: &Testbed) {
+fn a_host_without_timers_is_named_in_one_line(_: &Testbed) {
     without(
         &["proxy_set_tick_period_milliseconds"],
         "this host has no timers: there are no counters, and a new log level has no effect",

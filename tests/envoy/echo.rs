@@ -9,8 +9,8 @@ use std::{fmt, io, thread};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, client, server};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use tokio::runtime::{self, Runtime};
 
-use crate::protocols::runtime;
 use test_support::client::TIMEOUT;
 use test_support::message::Line;
 
@@ -63,7 +63,7 @@ impl fmt::Display for Outcome {
 
 impl Outcome {
     /// The path and the header lines that reached the upstream.
-    pub fn seen(&self) -> (Vec<u8>, Vec<Line>) {
+    pub fn received(&self) -> (Vec<u8>, Vec<Line>) {
         let (first, lines) = parse(&self.body).expect("an echo");
         let path = first.split(|&byte| byte == b' ').nth(1);
         (path.expect("an echo").to_vec(), lines)
@@ -71,7 +71,7 @@ impl Outcome {
 }
 
 /// The first line and the header lines of a head; `None` if a line is no header.
-fn parse(head: &[u8]) -> Option<(Vec<u8>, Vec<Line>)> {
+pub fn parse(head: &[u8]) -> Option<(Vec<u8>, Vec<Line>)> {
     let mut first = None;
     let mut lines = Vec::new();
     let mut rest = head;
@@ -385,7 +385,15 @@ pub fn start_http1() -> u16 {
     port
 }
 
-/// Starts an upstream that speaks HTTP/2.
+pub fn runtime() -> Runtime {
+    runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("tokio starts a thread")
+}
+
+/// Starts an upstream that speaks HTTP/2. It refuses gRPC as gRPC does it: with headers that end the stream.
 pub fn start_http2() -> u16 {
     let (port, started) = channel();
     thread::spawn(move || {
@@ -422,6 +430,17 @@ async fn answer(
         respond.send_reset(Reason::CANCEL);
         return Ok(());
     };
+    if head
+        .headers
+        .get("content-type")
+        .is_some_and(|kind| kind == "application/grpc")
+    {
+        let headers = response.headers_mut();
+        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from_static("7"));
+        respond.send_response(response, true)?;
+        return Ok(());
+    }
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     let echo = [
         b"POST ",

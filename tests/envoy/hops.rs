@@ -7,24 +7,25 @@ use serde_json::Value;
 use xtask::envoy::{Output, Process};
 
 use crate::counters::counters;
-use crate::testbed::{self, Setup, Test, Testbed, eventually, get, is_new, listener_name};
+use crate::testbed::{self, Setup, Testbed, eventually, get, is_new, listener_name, tests};
 use test_support::cases::Line;
-use test_support::client::{Connection, all};
+use test_support::client::Connection;
 use test_support::upstream::{Reply, Upstream};
 
-pub const TESTS: &[Test] = &[
-    ("hops: one id all the way, kept at the second", |_| {
-        one_id(None)
-    }),
-    ("hops: one id all the way, with all traced", |_| {
-        one_id(Some(100))
-    }),
-    ("hops: an edge that trusts nobody", no_trust_at_the_edge),
-    (
-        "hops: with use_remote_address a client does not choose its address",
-        connected,
-    ),
+tests![
+    one_id_all_the_way_is_kept_by_the_second_proxy,
+    one_id_all_the_way_with_all_requests_traced,
+    an_edge_that_trusts_nobody_gives_new_ids,
+    with_use_remote_address_a_client_does_not_choose_its_address,
 ];
+
+fn one_id_all_the_way_is_kept_by_the_second_proxy(_: &Testbed) {
+    one_id(None);
+}
+
+fn one_id_all_the_way_with_all_requests_traced(_: &Testbed) {
+    one_id(Some(100));
+}
 
 const CONFIGURATION: &str = r#"{"log_origin": true}"#;
 
@@ -56,7 +57,7 @@ struct Hops {
 }
 
 /// What came of a request, with the only id that it has anywhere.
-struct Passed {
+struct RoundTrip {
     id: String,
     /// Where the edge and the inner proxy say it is from.
     origins: [Value; 2],
@@ -78,13 +79,13 @@ impl Hops {
         }
     }
 
-    fn send(&self, path: &str, lines: &[Line]) -> Passed {
+    fn send(&self, path: &str, lines: &[Line]) -> RoundTrip {
         let mut connection = Connection::open(self.port);
         connection.send(&get("test", path, lines));
         let id = connection.receive().id();
-        let seen = self.upstream.seen(path);
-        assert_eq!(seen.len(), 1);
-        assert_eq!(all(&seen[0].headers, "x-request-id"), [id.as_bytes()]);
+        let received = self.upstream.received(path);
+        assert_eq!(received.len(), 1);
+        assert_eq!(received[0].all("x-request-id"), [id.as_bytes()]);
         let origins = [&self.edge, &self.inner].map(|envoy| {
             let lines = envoy
                 .lines_until(0, |line| line.starts_with('{') && line.contains(path))
@@ -94,10 +95,10 @@ impl Hops {
             assert_eq!(line["response_request_id"], id.as_str(), "{line}");
             line["origin"].clone()
         });
-        Passed {
+        RoundTrip {
             id,
             origins,
-            sampled: all(&seen[0].headers, "x-b3-sampled") == [b"1"],
+            sampled: received[0].all("x-b3-sampled") == [b"1"],
         }
     }
 
@@ -157,7 +158,7 @@ fn one_id(sampling: Option<u32>) {
     );
 }
 
-fn no_trust_at_the_edge(_: &Testbed) {
+fn an_edge_that_trusts_nobody_gives_new_ids(_: &Testbed) {
     let edge = r#"{"incoming": {"trust": "none"}, "log_origin": true}"#;
     let hops = Hops::start(edge, CONFIGURATION, None);
     let claimed = hops.send("/claimed", &[("x-request-id", b"mine".to_vec())]);
@@ -174,7 +175,7 @@ fn no_trust_at_the_edge(_: &Testbed) {
 }
 
 /// Without it, the address is that of `x-forwarded-for`, as the cases of `incoming.trust` show.
-fn connected(testbed: &Testbed) {
+fn with_use_remote_address_a_client_does_not_choose_its_address(testbed: &Testbed) {
     let lines = [
         ("x-forwarded-for", b"10.0.0.1".to_vec()),
         ("x-request-id", b"mine".to_vec()),

@@ -4,23 +4,17 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
-use crate::testbed::{Test, Testbed, eventually};
+use crate::testbed::{Testbed, eventually, tests};
 use test_support::cases;
 use test_support::client::Connection;
 use test_support::upstream::Reply;
 
-pub const TESTS: &[Test] = &[
-    (
-        "log: name and version at the start, one line when configured",
-        start,
-    ),
-    (
-        "log: a uuid7 comes with one warning about sampling",
-        warning,
-    ),
-    ("log: a bad value is never in it", bad_value),
-    ("log: the level follows Envoy's while it runs", level),
-    ("log: the level of requests is debug", debug_only),
+tests![
+    name_and_version_are_said_at_the_start_and_the_configuration_in_one_line,
+    uuid7_comes_with_one_warning_about_sampling,
+    an_invalid_value_is_never_logged,
+    the_level_follows_that_of_envoy_while_it_runs,
+    requests_are_logged_at_debug_only,
 ];
 
 const OURS: &str = "wasm log request-id request-id: ";
@@ -28,7 +22,7 @@ const OURS: &str = "wasm log request-id request-id: ";
 /// What the filter says whether requests come or not.
 const EACH_SECOND: &str = " streams open, ";
 
-fn start(testbed: &Testbed) {
+fn name_and_version_are_said_at_the_start_and_the_configuration_in_one_line(testbed: &Testbed) {
     let log = testbed.envoy.log();
     let lines: Vec<_> = log
         .lines()
@@ -50,7 +44,7 @@ fn start(testbed: &Testbed) {
     );
 }
 
-fn warning(testbed: &Testbed) {
+fn uuid7_comes_with_one_warning_about_sampling(testbed: &Testbed) {
     let log = testbed.envoy.log();
     let warnings = log
         .lines()
@@ -63,7 +57,7 @@ fn warning(testbed: &Testbed) {
     assert_eq!(warnings.count(), 3 * plugins.len());
 }
 
-fn bad_value(testbed: &Testbed) {
+fn an_invalid_value_is_never_logged(testbed: &Testbed) {
     let exchange = testbed.exchange(
         "/",
         &[("x-request-id", b"secret\x80\"value".to_vec())],
@@ -109,7 +103,7 @@ fn wait_for(testbed: &Testbed, lines: usize) {
     });
 }
 
-fn level(testbed: &Testbed) {
+fn the_level_follows_that_of_envoy_while_it_runs(testbed: &Testbed) {
     set_level(testbed, "info");
     wait_for(testbed, 0);
     set_level(testbed, "debug");
@@ -118,7 +112,7 @@ fn level(testbed: &Testbed) {
 }
 
 /// At info the filter does not even hand a line to Envoy for it to drop.
-fn debug_only(testbed: &Testbed) {
+fn requests_are_logged_at_debug_only(testbed: &Testbed) {
     let silent = (0..10).any(|_| {
         set_level(testbed, "info");
         thread::sleep(Duration::from_millis(1100)); // The filter notices with its next tick.

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
     ];
     for (name, test) in untraced.concat() {
         let shared = Arc::clone(&shared);
+        let name = name.trim_start_matches("envoy::");
         trials.push(Trial::test(name, move || {
             let testbed = shared.traced(None)?;
             testbed.settle();

@@ -115,9 +115,9 @@ fn check_id(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<String>) -> 
             let theirs = as_passed_on(&case.upstream);
             let theirs = all(&theirs, case.header);
             assert_eq!(response, theirs, "{exchange:#?}");
-            match (&case.verdict.id, &exchange.upstream[..]) {
+            match (&case.verdict.id, &exchange.received[..]) {
                 (ExpectedId::Is(id), _) => id.clone(),
-                (ExpectedId::New(_), [seen]) => all(&seen.headers, case.header).concat(),
+                (ExpectedId::New(_), [received]) => received.all(case.header).concat(),
                 // Nobody but the log saw it.
                 (ExpectedId::New(_), _) => return access_logged(exchange, "request_id"),
             }
@@ -169,19 +169,19 @@ fn as_logged(id: &[u8]) -> Vec<u8> {
 /// What reaches the upstream.
 fn check_request(case: &Case, exchange: &Exchange, id: &[u8]) {
     if case.rejected.is_some() {
-        assert!(exchange.upstream.is_empty(), "{exchange:#?}");
+        assert!(exchange.received.is_empty(), "{exchange:#?}");
         return;
     }
-    let seen = &exchange.seen().headers;
+    let received = &exchange.received().headers;
     let sent = as_passed_on(&case.request);
-    let ids = all(seen, case.header);
+    let ids = all(received, case.header);
     if case.verdict.sets_id {
         assert_eq!(ids, [id], "{exchange:#?}");
     } else {
         assert_eq!(ids.concat(), id, "{exchange:#?}");
     }
     let originals = case.verdict.originals(&all(&sent, cases::ORIGINAL));
-    assert_eq!(all(seen, cases::ORIGINAL), originals, "{exchange:#?}");
+    assert_eq!(all(received, cases::ORIGINAL), originals, "{exchange:#?}");
 
     let by_filter = [case.header, cases::ORIGINAL];
     let by_envoy = [
@@ -196,7 +196,7 @@ fn check_request(case: &Case, exchange: &Exchange, id: &[u8]) {
         "x-b3-sampled",
     ];
     assert_eq!(
-        without(&without(seen, &by_envoy), &by_filter),
+        without(&without(received, &by_envoy), &by_filter),
         without(&sent, &by_filter)
     );
 }

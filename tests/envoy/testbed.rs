@@ -17,10 +17,19 @@ use xtask::module;
 
 use test_support::cases::{self, Case, Line};
 use test_support::client::{Connection, Response};
-use test_support::upstream::{Reply, Seen, Upstream};
+use test_support::upstream::{ReceivedRequest, Reply, Upstream};
 
 /// A test of this program: its name and what it does.
 pub type Test = (&'static str, fn(&Testbed));
+
+/// Lists the tests of a module, which are named as cargo names tests: by module and function.
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        pub const TESTS: &[$crate::testbed::Test] =
+            &[$((concat!(module_path!(), "::", stringify!($test)), $test)),*];
+    };
+}
+pub(crate) use tests;
 
 /// How a testbed is set up.
 #[derive(Clone, Debug, Default)]
@@ -79,8 +88,8 @@ pub struct Testbed {
 #[derive(Debug)]
 pub struct Exchange {
     pub response: Response,
-    /// What reached the upstream, with each attempt.
-    pub upstream: Vec<Seen>,
+    /// What the upstream received, with each attempt.
+    pub received: Vec<ReceivedRequest>,
     /// What Envoy logged of the filter: each call between the two, and the filter's own lines.
     pub trace: Vec<String>,
     /// The line of the access log.
@@ -94,11 +103,11 @@ impl Exchange {
         marked.map(|(_, rest)| rest).collect()
     }
 
-    /// The only request that reached the upstream.
+    /// The only request that the upstream received.
     #[track_caller]
-    pub fn seen(&self) -> &Seen {
-        assert_eq!(self.upstream.len(), 1, "{self:#?}");
-        &self.upstream[0]
+    pub fn received(&self) -> &ReceivedRequest {
+        assert_eq!(self.received.len(), 1, "{self:#?}");
+        &self.received[0]
     }
 }
 
@@ -246,7 +255,7 @@ impl Testbed {
             .unwrap_or_else(|error| panic!("{error:#}"));
         Exchange {
             response,
-            upstream: self.upstream.seen(path),
+            received: self.upstream.received(path),
             trace,
             access_log: self.access_log(mark, path),
         }
@@ -379,6 +388,7 @@ pub fn listener_name(number: usize) -> String {
 /// filter, the test's upstream in place of the demo's, and routes that end in each way a route can.
 pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
     let mut config = envoy::shipped(0, 0)?;
+    config["node"] = json!({"id": "test", "cluster": "test"}); // which discovery requires
     let listener = at(&mut config, "/static_resources/listeners/0");
     let manager = at(listener, MANAGER);
     // The table has a header with an underscore, and shows that it is another one.
@@ -430,8 +440,7 @@ pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
     let refused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port();
-    let h2 = crate::protocols::start_http2_upstream()?;
-    let mut with_http2 = cluster("h2", h2);
+    let mut with_http2 = cluster("h2", crate::echo::start_http2());
     with_http2["typed_extension_protocol_options"] = json!({
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",

@@ -12,21 +12,15 @@ use xtask::envoy::{Output, Process};
 use xtask::module;
 
 use crate::counters::counters;
-use crate::testbed::{self, PLUGIN, Test, Testbed, at, eventually, get, is_new, listeners};
-use test_support::client::{self, Connection, Response};
+use crate::testbed::{self, PLUGIN, Testbed, at, eventually, get, is_new, listeners, tests};
+use test_support::client::{Connection, Response};
 use test_support::upstream::{Reply, Upstream};
 
-pub const TESTS: &[Test] = &[
-    (
-        "trap: with FAIL_RELOAD, as shipped, the filter comes back",
-        reload,
-    ),
-    ("trap: with FAIL_OPEN requests go on without it", open),
-    (
-        "trap: with fail_open requests go on without it, those under way too",
-        old_open,
-    ),
-    ("trap: with FAIL_CLOSED the worker answers 503", closed),
+tests![
+    with_fail_reload_as_shipped_the_filter_comes_back,
+    with_fail_open_requests_go_on_without_the_filter,
+    with_the_old_fail_open_requests_under_way_go_on_too,
+    with_fail_closed_the_worker_answers_503,
 ];
 
 /// A request of so many headers makes the module of [`trapping`] trap.
@@ -128,9 +122,9 @@ impl Trapped {
         let answered = |requests: [(Connection, String); UNDER_WAY]| {
             requests.map(|(mut connection, path)| {
                 let response = connection.receive();
-                let seen = upstream.seen(&path);
-                assert_eq!(seen.len(), 1, "{seen:?}");
-                let id = client::all(&seen[0].headers, "x-request-id").concat();
+                let received = upstream.received(&path);
+                assert_eq!(received.len(), 1, "{received:?}");
+                let id = received[0].all("x-request-id").concat();
                 (response, String::from_utf8(id).expect("ASCII"))
             })
         };
@@ -265,7 +259,7 @@ fn has_no_id(response: &Response) -> bool {
     response.status == 200 && response.all("x-request-id").is_empty()
 }
 
-fn reload(_: &Testbed) {
+fn with_fail_reload_as_shipped_the_filter_comes_back(_: &Testbed) {
     let trapped = Trapped::with(&json!({"failure_policy": "FAIL_RELOAD"}));
     assert_those_under_way_fail(&trapped);
     let next = trapped.request(0);
@@ -307,13 +301,13 @@ fn reload(_: &Testbed) {
     );
 }
 
-fn open(_: &Testbed) {
+fn with_fail_open_requests_go_on_without_the_filter(_: &Testbed) {
     let trapped = Trapped::with(&json!({"failure_policy": "FAIL_OPEN"}));
     assert_those_under_way_fail(&trapped);
     assert_for_ever(&trapped, has_no_id);
 }
 
-fn old_open(_: &Testbed) {
+fn with_the_old_fail_open_requests_under_way_go_on_too(_: &Testbed) {
     let trapped = Trapped::with(&json!({"fail_open": true}));
     assert!(has_no_id(&trapped.trapping), "{:?}", trapped.trapping);
     for (response, _) in &trapped.under_way {
@@ -326,7 +320,7 @@ fn old_open(_: &Testbed) {
     assert_for_ever(&trapped, has_no_id);
 }
 
-fn closed(_: &Testbed) {
+fn with_fail_closed_the_worker_answers_503(_: &Testbed) {
     let trapped = Trapped::with(&json!({"failure_policy": "FAIL_CLOSED"}));
     assert_those_under_way_fail(&trapped);
     assert_for_ever(&trapped, |response| response.status == 503);

@@ -13,22 +13,16 @@ use serde_json::{Value, json};
 use xtask::envoy::{Output, Process};
 
 use crate::testbed::{
-    self, FILTER, PLUGIN, Test, Testbed, at, eventually, is_new_of, listeners, string_value,
+    self, FILTER, PLUGIN, Testbed, at, eventually, is_new_of, listeners, string_value, tests,
 };
 use test_support::client::{Connection, Response};
 use test_support::upstream::{Reply, Upstream};
 
-pub const TESTS: &[Test] = &[
-    (
-        "update: a refused configuration keeps Envoy from starting and says why",
-        refused_at_start,
-    ),
-    (
-        "update: a Struct is told to be a StringValue",
-        refused_struct,
-    ),
-    ("update: by LDS, under load", listener_discovery),
-    ("update: by ECDS, under load", extension_discovery),
+tests![
+    a_refused_configuration_keeps_envoy_from_starting_and_says_why,
+    the_message_about_a_struct_names_string_value,
+    updates_by_lds_lose_nothing_under_load,
+    updates_by_ecds_lose_nothing_under_load,
 ];
 
 const BAD: &str =
@@ -57,7 +51,7 @@ fn failed_start(configuration: Value) -> String {
     }
 }
 
-fn refused_at_start(_: &Testbed) {
+fn a_refused_configuration_keeps_envoy_from_starting_and_says_why(_: &Testbed) {
     let error = failed_start(string_value(BAD));
     assert!(error.contains("Envoy ended with exit status: 1"), "{error}");
     for problem in PROBLEMS {
@@ -65,7 +59,7 @@ fn refused_at_start(_: &Testbed) {
     }
 }
 
-fn refused_struct(_: &Testbed) {
+fn the_message_about_a_struct_names_string_value(_: &Testbed) {
     let error = failed_start(json!({
         "@type": "type.googleapis.com/google.protobuf.Struct",
         "value": {"generate": "uuid7"},
@@ -228,13 +222,12 @@ fn static_and_listener(upstream: u16) -> (Value, Value, u16) {
     let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = probe.local_addr().expect("an address").port();
     *at(&mut listener, "/address/socket_address/port_value") = port.into();
-    config["node"] = json!({"id": "test", "cluster": "test"});
     (config, listener, port)
 }
 
 const ARGUMENTS: [&str; 4] = ["--concurrency", "2", "--log-level", "error"];
 
-fn listener_discovery(_: &Testbed) {
+fn updates_by_lds_lose_nothing_under_load(_: &Testbed) {
     let upstream = Upstream::start();
     let (mut config, mut listener, port) = static_and_listener(upstream.port);
     let folder = tempfile::tempdir().expect("a folder");
@@ -274,7 +267,7 @@ pub fn take_filter(listener: &mut Value, folder: &Path) -> Value {
 /// Where in such a resource the configuration stands.
 pub const CONFIGURATION: &str = "/typed_config/config/configuration";
 
-fn extension_discovery(_: &Testbed) {
+fn updates_by_ecds_lose_nothing_under_load(_: &Testbed) {
     let upstream = Upstream::start();
     let (mut config, mut listener, port) = static_and_listener(upstream.port);
     let folder = tempfile::tempdir().expect("a folder");

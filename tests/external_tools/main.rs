@@ -10,8 +10,8 @@ mod image;
 use std::process::{Command, Output};
 
 use serde_json::json;
+use test_support::commands;
 use test_support::upstream::{Reply, Upstream};
-use test_support::{client, commands};
 use xtask::envoy::{self, Process};
 use xtask::module;
 
@@ -150,11 +150,8 @@ fn read_by_a_browser(configuration: &str) -> String {
         .and_then(|(_, rest)| rest.split_once("</p>"));
     let (result, _) = result.unwrap_or_else(|| panic!("no result in the page: {dom}"));
     if let Some(id) = result.strip_prefix("read ").filter(|id| *id != "null") {
-        let seen = upstream.seen("/data");
-        assert_eq!(
-            client::all(&seen[0].headers, "x-request-id"),
-            [id.as_bytes()]
-        );
+        let received = upstream.received("/data");
+        assert_eq!(received[0].all("x-request-id"), [id.as_bytes()]);
     }
     result.into()
 }

@@ -41,17 +41,25 @@ impl Reply {
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct ReceivedRequest {
     /// The header lines.
     pub headers: Headers,
     /// The body; one that was sent in chunks includes their sizes.
     pub body: Vec<u8>,
 }
 
+impl ReceivedRequest {
+    /// Returns the values of all lines of a header.
+    #[must_use]
+    pub fn all(&self, name: &str) -> Vec<&[u8]> {
+        all(&self.headers, name)
+    }
+}
+
 #[derive(Default)]
 struct State {
     replies: HashMap<String, Reply>,
-    seen: HashMap<String, Vec<Seen>>,
+    received: HashMap<String, Vec<ReceivedRequest>>,
 }
 
 /// A server on a free port of 127.0.0.1. Its threads end with the program.
@@ -98,11 +106,11 @@ impl Upstream {
     /// # Panics
     /// If a thread of the upstream has panicked.
     #[must_use]
-    pub fn seen(&self, path: &str) -> Vec<Seen> {
+    pub fn received(&self, path: &str) -> Vec<ReceivedRequest> {
         self.state
             .lock()
             .unwrap()
-            .seen
+            .received
             .get(path)
             .cloned()
             .unwrap_or_default()
@@ -132,14 +140,14 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
         let Some(body) = read_body(&mut stream, &mut received, &headers) else {
             return;
         };
-        let seen = Seen { headers, body };
+        let request = ReceivedRequest { headers, body };
         let reply = {
             let mut state = state.lock().unwrap();
             state
-                .seen
+                .received
                 .entry(path.clone())
                 .or_default()
-                .push(seen.clone());
+                .push(request.clone());
             state
                 .replies
                 .get(&path)
@@ -168,7 +176,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
                 .expect("Envoy accepts the response"),
             Reply::Close => return,
             Reply::Silence => {}
-            Reply::WebSocket => return serve_web_socket(stream, &seen),
+            Reply::WebSocket => return serve_web_socket(stream, &request),
         }
     }
 }
@@ -201,9 +209,9 @@ fn read_body(stream: &mut TcpStream, received: &mut Vec<u8>, headers: &Headers) 
     }
 }
 
-fn serve_web_socket(mut stream: TcpStream, seen: &Seen) {
+fn serve_web_socket(mut stream: TcpStream, received: &ReceivedRequest) {
     let mut request = http::Request::builder();
-    for (name, value) in &seen.headers {
+    for (name, value) in &received.headers {
         request = request.header(name, value.as_slice());
     }
     let request = request.body(()).expect("a request");

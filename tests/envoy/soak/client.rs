@@ -64,8 +64,8 @@ impl Tally {
             panic!("{:?}: ids in {response:?}", request.kind);
         };
         // What Envoy answers by itself was not at the upstream.
-        for seen in all(&response.headers, "x-seen-request-id") {
-            assert_eq!(seen, id, "{response:?}");
+        for received in all(&response.headers, "x-received-request-id") {
+            assert_eq!(received, id, "{response:?}");
         }
         let id = str::from_utf8(id).expect("an id in ASCII");
         if let Some(expected) = request.expected_id() {

@@ -22,17 +22,14 @@ use xtask::envoy::{Output, Process};
 
 use crate::counters::counters;
 use crate::testbed::{
-    self, MANAGER, Test, Testbed, at, eventually, listener_name, listeners, string_value,
+    self, MANAGER, Testbed, at, eventually, listener_name, listeners, string_value, tests,
 };
 use crate::updates::{CONFIGURATION, StopOnDrop, publish, take_filter};
 use client::{Client, Protocol, Tally};
 use request::{Kind, Listener};
 use upstream::Arrivals;
 
-pub const TESTS: &[Test] = &[(
-    "soak: resets, timeouts, retries, updates and draining change nothing but ids",
-    soak,
-)];
+tests![resets_timeouts_retries_updates_and_draining_change_nothing_but_ids];
 
 /// How many requests are sent: SOAK, which `make soak` sets, or ten thousand. Of fewer than a
 /// thousand not every kind is among them.
@@ -66,7 +63,7 @@ const CONFIGURATIONS: [&str; 4] = [
 
 const REJECT: &str = r#"{"incoming": {"on_invalid": "reject"}}"#;
 
-fn soak(_: &Testbed) {
+fn resets_timeouts_retries_updates_and_draining_change_nothing_but_ids(_: &Testbed) {
     let requests = requests();
     let without = run(requests, false);
     let with = run(requests, true);
@@ -186,7 +183,6 @@ fn config(upstream: u16, folder: &Path, filtered: bool) -> (Value, Option<Value>
     let thresholds: Value = thresholds.into_iter().map(|name| (name, 10_000)).collect();
     at(&mut config, "/static_resources/clusters/0")["circuit_breakers"] =
         json!({"thresholds": [thresholds]});
-    config["node"] = json!({"id": "test", "cluster": "test"});
     (config, filter)
 }
 

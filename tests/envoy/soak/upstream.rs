@@ -66,7 +66,7 @@ async fn serve(mut stream: TcpStream, arrivals: Arc<Arrivals>) -> Option<()> {
         let id = &head.id;
         let answer = |status: &str, length: usize, more: &str| {
             format!(
-                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nx-seen-request-id: {id}\r\n{more}\r\n"
+                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nx-received-request-id: {id}\r\n{more}\r\n"
             )
         };
         let (answer, goes_on) = match path {

@@ -11,7 +11,7 @@ use h2::{RecvStream, server};
 use http::{HeaderMap, Request, Response};
 use tokio::net::TcpListener;
 
-use crate::protocols::runtime;
+use crate::echo::runtime;
 
 #[derive(Clone)]
 pub struct Collector {

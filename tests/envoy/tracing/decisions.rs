@@ -340,9 +340,9 @@ fn send(stage: &Stage, tracer: Tracer, listener: &str, request: &Request) -> Row
             .into_iter()
             .flat_map(|is_sampled| tracer.parent(is_sampled));
         let lines: Vec<Line> = id.chain(parent).collect();
-        let (response, seen) = stage.send(&mut connection, &path, &lines);
+        let (response, received) = stage.send(&mut connection, &path, &lines);
         assert_eq!(response.status, 200, "{response:?}");
-        let (told, goes_on) = tracer.told(&seen[seen.len() - 1].headers);
+        let (told, goes_on) = tracer.told(&received[received.len() - 1].headers);
         Cell {
             told,
             goes_on,

@@ -16,7 +16,7 @@ use crate::testbed::{MANAGER, PLUGIN, at, cluster, get, listeners, string_value}
 use collector::Collector;
 use test_support::cases::Line;
 use test_support::client::{Connection, Response};
-use test_support::upstream::{Seen, Upstream};
+use test_support::upstream::{ReceivedRequest, Upstream};
 
 pub fn trials() -> Vec<Trial> {
     let tests: [(_, fn()); 6] = [
@@ -162,10 +162,10 @@ impl Stage {
         connection: &mut Connection,
         path: &str,
         lines: &[Line],
-    ) -> (Response, Vec<Seen>) {
+    ) -> (Response, Vec<ReceivedRequest>) {
         connection.send(&get("test", path, lines));
         let response = connection.receive();
-        (response, self.upstream.seen(path))
+        (response, self.upstream.received(path))
     }
 
     /// Returns the minor version of Envoy, such as 40 of 1.40.0.

@@ -11,7 +11,7 @@ use super::tracers::Tracer;
 use super::{Ids, Stage, listener, start, with_protocol};
 use crate::testbed::{MANAGER, at, cluster, eventually, get, listeners};
 use test_support::cases::Line;
-use test_support::client::{Connection, all};
+use test_support::client::Connection;
 use test_support::upstream::Reply;
 
 const PERCENTAGES: [u32; 3] = [0, 50, 100];
@@ -163,17 +163,17 @@ fn send(
     assert_eq!(response.status, 200, "{path}: {response:?}");
     let id = response.id();
     assert!(!id.contains("provisional"), "{id}");
-    let seen = [stage.upstream.seen(path), stage.upstream.seen(new_path)].concat();
-    assert_eq!(seen.len(), 1 + usize::from(is_redirected), "{path}");
+    let received = [
+        stage.upstream.received(path),
+        stage.upstream.received(new_path),
+    ]
+    .concat();
+    assert_eq!(received.len(), 1 + usize::from(is_redirected), "{path}");
     let mut is_sampled = false;
-    for seen in &seen {
-        assert_eq!(
-            all(&seen.headers, "x-request-id"),
-            [id.as_bytes()],
-            "{path}"
-        );
+    for received in &received {
+        assert_eq!(received.all("x-request-id"), [id.as_bytes()], "{path}");
         // 2 is Datadog's "keep".
-        let (told, _) = target.tracer.told(&seen.headers);
+        let (told, _) = target.tracer.told(&received.headers);
         is_sampled |= told == "1" || told == "2";
     }
     (id, is_sampled)

@@ -74,8 +74,8 @@ fn send(
         let path = format!("/{listener}-{kind}-{number}").replace(' ', "-");
         let id = value.iter().map(|value| (header, value.clone().into()));
         let lines: Vec<_> = id.collect();
-        let (response, seen) = stage.send(&mut connection, &path, &lines);
-        let (told, _) = tracer.told(&seen[0].headers);
+        let (response, received) = stage.send(&mut connection, &path, &lines);
+        let (told, _) = tracer.told(&received[0].headers);
         // 2 is Datadog's "keep".
         sampled += usize::from(told == "1" || told == "2");
         ids.push(response.id());

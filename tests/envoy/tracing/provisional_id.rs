@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Ids, Stage, listener};
 use crate::testbed::{MANAGER, at, get, is_new};
 use test_support::cases::Line;
-use test_support::client::{Response, all};
+use test_support::client::Response;
 
 const UUID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 const PROVISIONAL: &str = "0f8fad5b-d9cb-469f-a165-70867728950e-provisional";
@@ -22,10 +22,10 @@ fn exchange(
     let mut connection = stage.connect(listener);
     connection.send(&get(host, path, lines));
     let response = connection.receive();
-    let seen = stage.upstream.seen(path);
-    let ids = seen
+    let received = stage.upstream.received(path);
+    let ids = received
         .iter()
-        .flat_map(|seen| all(&seen.headers, "x-request-id"));
+        .flat_map(|received| received.all("x-request-id"));
     let ids = ids
         .map(|id| String::from_utf8_lossy(id).into_owned())
         .collect();
@@ -45,13 +45,16 @@ pub fn is_replaced() {
     let mut id_of = |ids: Ids, status: u16, host: &str, path: &str, lines: &[Line]| {
         number += 1;
         let path = format!("{path}?{number}");
-        let (response, seen, log) = exchange(&stage, &format!("{ids:?}"), host, &path, lines);
+        let (response, received, log) = exchange(&stage, &format!("{ids:?}"), host, &path, lines);
         assert_eq!(response.status, status, "{response:?}");
         let id = response.id();
         assert_eq!(log["request_id"], *id, "{log}");
         assert_eq!(log["response_request_id"], *id, "{log}");
-        assert!(seen.iter().all(|seen| *seen == id), "{seen:?}");
-        assert_eq!(seen.len(), usize::from(status == 200));
+        assert!(
+            received.iter().all(|received| *received == id),
+            "{received:?}"
+        );
+        assert_eq!(received.len(), usize::from(status == 200));
         id
     };
     let marked = || ("x-request-id", PROVISIONAL.into());
@@ -90,8 +93,8 @@ pub fn is_hidden_by_local_reply_config() {
         filters.expect("a list").insert(0, denies);
         vec![listener]
     });
-    let (response, seen, log) = exchange(&stage, "listener", "test", "/new", &[]);
-    assert_eq!((response.status, seen.len()), (403, 0));
+    let (response, received, log) = exchange(&stage, "listener", "test", "/new", &[]);
+    assert_eq!((response.status, received.len()), (403, 0));
     let id = response.id();
     assert!(is_new(&id), "{id}");
     // The marker tells that the filter did not run.
@@ -106,9 +109,11 @@ pub fn is_hidden_by_local_reply_config() {
 
 pub fn remains_without_the_filter() {
     let stage = Stage::start(|_| vec![listener("listener", Ids::Nobody)]);
-    let (response, seen, log) = exchange(&stage, "listener", "test", "/new", &[]);
+    let (response, received, log) = exchange(&stage, "listener", "test", "/new", &[]);
     assert!(response.all("x-request-id").is_empty());
-    let [id] = &seen[..] else { panic!("{seen:?}") };
+    let [id] = &received[..] else {
+        panic!("{received:?}")
+    };
     assert!(id.strip_suffix("-provisional").is_some_and(is_new), "{id}");
     assert_eq!(log["request_id"], **id);
 
