@@ -25,7 +25,7 @@ use crate::testbed::{
     self, MANAGER, Testbed, at, eventually, listener_name, listeners, string_value, tests,
 };
 use crate::updates::{CONFIGURATION, StopOnDrop, publish, take_filter};
-use client::{Client, Protocol, Tally};
+use client::{Client, Totals, connections};
 use request::{Kind, Listener};
 use upstream::Arrivals;
 
@@ -76,7 +76,7 @@ type Outcomes = BTreeMap<(Kind, String), u64>;
 
 /// Sends so many requests to an Envoy with or without the filter. What is rejected with it is not
 /// among the outcomes.
-fn run(requests: u64, filtered: bool) -> Outcomes {
+fn run(requests: u64, has_filter: bool) -> Outcomes {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -85,7 +85,7 @@ fn run(requests: u64, filtered: bool) -> Outcomes {
     let arrivals = Arc::<Arrivals>::default();
     let upstream = runtime.block_on(upstream::start(Arc::clone(&arrivals)));
     let folder = tempfile::tempdir().expect("a folder");
-    let (config, filter) = config(upstream, folder.path(), filtered);
+    let (config, filter) = config(upstream, folder.path(), has_filter);
     let arguments = [
         "--concurrency",
         "2",
@@ -95,11 +95,11 @@ fn run(requests: u64, filtered: bool) -> Outcomes {
         "error",
     ];
     let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
-    let mut clients = clients(&envoy, &arrivals, filtered);
+    let mut clients = clients(&envoy, &arrivals, has_filter);
 
     let warm_up = requests / 10;
     let stop = AtomicBool::new(false);
-    let mut tally = Tally::default();
+    let mut totals = Totals::default();
     let drained = thread::scope(|scope| {
         let _stop = StopOnDrop(&stop);
         if let Some(filter) = filter {
@@ -109,12 +109,12 @@ fn run(requests: u64, filtered: bool) -> Outcomes {
         for numbers in [0..warm_up, warm_up..requests] {
             let started = Instant::now();
             clients = send(&runtime, mem::take(&mut clients), numbers.clone());
-            let filter = if filtered { "with" } else { "without" };
+            let filter = if has_filter { "with" } else { "without" };
             println!(
                 "requests {numbers:?} {filter} the filter: {:.0?}",
                 started.elapsed()
             );
-            if filtered {
+            if has_filter {
                 let memory = memory_at_rest(&envoy);
                 println!("memory of the VM of each thread: {memory:?}");
                 assert_eq!(
@@ -125,28 +125,28 @@ fn run(requests: u64, filtered: bool) -> Outcomes {
             }
         }
         for client in &mut clients {
-            tally.add(mem::take(&mut client.tally));
+            totals.add(mem::take(&mut client.totals));
         }
         drain(&runtime, &envoy, clients, requests)
     });
-    let mut outcomes = mem::take(&mut tally.outcomes);
+    let mut outcomes = mem::take(&mut totals.outcomes);
     assert_eq!(outcomes.values().sum::<u64>(), requests);
-    tally.add(drained);
-    for ((kind, outcome), count) in &tally.outcomes {
+    totals.add(drained);
+    for ((kind, outcome), count) in &totals.outcomes {
         let fine = match kind {
-            Kind::Rejected if filtered => "400",
+            Kind::Rejected if has_filter => "400",
             _ => "200",
         };
         assert_eq!(outcome, fine, "{count} of {kind:?} while Envoy drains");
     }
-    assert!(!tally.outcomes.is_empty(), "no request while Envoy drains");
-    if filtered {
+    assert!(!totals.outcomes.is_empty(), "no request while Envoy drains");
+    if has_filter {
         let rejected: Vec<_> = outcomes
             .keys()
             .filter(|(kind, _)| *kind == Kind::Rejected)
             .collect();
         assert_eq!(rejected, [&(Kind::Rejected, "400".to_owned())]);
-        check(&envoy, tally);
+        check(&envoy, totals);
     }
     outcomes.retain(|(kind, _), _| *kind != Kind::Rejected);
     outcomes
@@ -154,7 +154,7 @@ fn run(requests: u64, filtered: bool) -> Outcomes {
 
 /// `envoy/envoy.yaml` as the other tests have it, but for what many requests at once need. The filter
 /// of the default configuration is read from a file.
-fn config(upstream: u16, folder: &Path, filtered: bool) -> (Value, Option<Value>) {
+fn config(upstream: u16, folder: &Path, has_filter: bool) -> (Value, Option<Value>) {
     let mut config = testbed::config(upstream, &["", REJECT]).expect("a configuration");
     let mut filter = None;
     for listener in listeners(&mut config) {
@@ -165,8 +165,9 @@ fn config(upstream: u16, folder: &Path, filtered: bool) -> (Value, Option<Value>
         manager["access_log"] = json!([]);
         // Else Envoy waits a second before it closes a connection whose response is cut.
         manager["delayed_close_timeout"] = "0s".into();
+        at(manager, "/route_config/virtual_hosts/0")["domains"] = json!(["localhost:*"]);
         at(manager, "/route_config/virtual_hosts/1")["include_request_attempt_count"] = true.into();
-        if !filtered {
+        if !has_filter {
             let filters = at(manager, "/http_filters").as_array_mut();
             filters.expect("a list").remove(0);
         } else if listener["name"] == listener_name(0) {
@@ -186,7 +187,7 @@ fn config(upstream: u16, folder: &Path, filtered: bool) -> (Value, Option<Value>
     (config, filter)
 }
 
-fn clients(envoy: &Process, arrivals: &Arc<Arrivals>, filtered: bool) -> Vec<Client> {
+fn clients(envoy: &Process, arrivals: &Arc<Arrivals>, has_filter: bool) -> Vec<Client> {
     let mut clients = Vec::new();
     for (listener, http1, http2) in CLIENTS {
         let port = match listener {
@@ -195,18 +196,16 @@ fn clients(envoy: &Process, arrivals: &Arc<Arrivals>, filtered: bool) -> Vec<Cli
             Listener::Strict => envoy.port(&listener_name(1)),
         }
         .expect("a port");
-        let http1 = (0..http1).map(|_| Protocol::Http1(None));
-        let http2 = (0..http2).flat_map(|_| {
-            let shared = Arc::default();
-            (0..SHARED).map(move |_| Protocol::Http2(Arc::clone(&shared)))
-        });
-        clients.extend(http1.chain(http2).map(|protocol| Client {
+        let alone = (0..http1).map(|_| (false, connections(false)));
+        let shared = (0..http2).flat_map(|_| vec![(true, connections(true)); SHARED]);
+        clients.extend(alone.chain(shared).map(|(is_http2, connections)| Client {
             port,
             listener,
-            protocol,
+            connections,
+            is_http2,
             arrivals: Arc::clone(arrivals),
-            filtered,
-            tally: Tally::default(),
+            has_filter,
+            totals: Totals::default(),
         }));
     }
     clients
@@ -230,7 +229,7 @@ fn send(runtime: &Runtime, clients: Vec<Client>, numbers: Range<u64>) -> Vec<Cli
 }
 
 /// Has Envoy drain its listeners while requests come, from this number on, until none is taken.
-fn drain(runtime: &Runtime, envoy: &Process, clients: Vec<Client>, first: u64) -> Tally {
+fn drain(runtime: &Runtime, envoy: &Process, clients: Vec<Client>, first: u64) -> Totals {
     let count = clients.len();
     let running: Vec<_> = clients
         .into_iter()
@@ -241,12 +240,12 @@ fn drain(runtime: &Runtime, envoy: &Process, clients: Vec<Client>, first: u64) -
     envoy
         .post("/drain_listeners?graceful")
         .expect("Envoy drains");
-    let mut tally = Tally::default();
+    let mut totals = Totals::default();
     for client in running {
         let client = runtime.block_on(client).expect("a client that is right");
-        tally.add(client.tally);
+        totals.add(client.totals);
     }
-    tally
+    totals
 }
 
 /// Gives the filter one configuration after the other.
@@ -296,19 +295,19 @@ fn memory_at_rest(envoy: &Process) -> BTreeMap<String, String> {
 }
 
 /// The counters are exact, new ids distinct, the updates were made, and the filter never failed.
-fn check(envoy: &Process, mut tally: Tally) {
+fn check(envoy: &Process, mut totals: Totals) {
     eventually(Duration::from_secs(10), || {
         let mut counted = counters(envoy);
         counted.retain(|_, count| *count > 0);
         (
-            counted == tally.counters,
-            format!("{counted:?}, not {:?}", tally.counters),
+            counted == totals.counters,
+            format!("{counted:?}, not {:?}", totals.counters),
         )
     });
-    let new_ids = tally.new_ids.len();
-    tally.new_ids.sort_unstable();
-    tally.new_ids.dedup();
-    assert_eq!(tally.new_ids.len(), new_ids, "new ids are not distinct");
+    let new_ids = totals.new_ids.len();
+    totals.new_ids.sort_unstable();
+    totals.new_ids.dedup();
+    assert_eq!(totals.new_ids.len(), new_ids, "new ids are not distinct");
     let updates = envoy.get("/stats?filter=request-id.config_reload$");
     let updates = updates.expect("stats");
     let (_, updates) = updates.trim().split_once(": ").expect("a count");
@@ -320,5 +319,8 @@ fn check(envoy: &Process, mut tally: Tally) {
             "{line}"
         );
     }
-    println!("{new_ids} new ids, {updates} updates, {:?}", tally.counters);
+    println!(
+        "{new_ids} new ids, {updates} updates, {:?}",
+        totals.counters
+    );
 }

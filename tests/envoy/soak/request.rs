@@ -64,6 +64,7 @@ pub enum Given {
     Aws,
 }
 
+#[derive(Debug)]
 pub struct Request {
     pub number: u64,
     pub listener: Listener,
@@ -118,8 +119,8 @@ impl Request {
 
     pub fn host(&self) -> &'static str {
         match self.kind {
-            Kind::NoRoute => "nowhere",
-            _ => "test",
+            Kind::NoRoute => "localhost",
+            _ => "127.0.0.1",
         }
     }
 
@@ -138,6 +139,16 @@ impl Request {
             Kind::WithBody | Kind::LeftWithinBody => &[b'x'; 4096],
             _ => &[],
         }
+    }
+
+    /// Whether the client leaves before it is answered.
+    pub fn is_left(&self) -> bool {
+        let is_left = [
+            Kind::LeftWithinHeaders,
+            Kind::LeftWithinBody,
+            Kind::LeftBeforeResponse,
+        ];
+        is_left.contains(&self.kind)
     }
 
     /// The counters that count it: one of an outcome for each time that the filter runs.
