@@ -143,18 +143,9 @@ fn the_envoy_filters_set_what_envoy_yaml_sets() {
         assert_eq!(patches.len(), 1);
         let patched = &patches[0]["patch"]["value"]["typed_config"];
         let patched = patched.as_object().expect("settings");
-        let keys: Vec<_> = patched.keys().map(String::as_str).collect();
-        assert_eq!(
-            keys,
-            [
-                "@type",
-                "generate_request_id",
-                "preserve_external_request_id",
-                "early_header_mutation_extensions",
-                "request_id_extension",
-                "local_reply_config"
-            ]
-        );
+        const SETTINGS: &str = "@type generate_request_id preserve_external_request_id \
+             early_header_mutation_extensions request_id_extension local_reply_config";
+        assert!(patched.keys().eq(SETTINGS.split(' ')), "{patched:?}");
         for (key, value) in patched {
             match key.as_str() {
                 // For gateways; the listener of envoy.yaml is none.
@@ -201,24 +192,12 @@ fn the_filter_is_the_first_in_envoy_gateway() {
         chain
     };
     // Envoy Gateway's own order.
-    let others = [
-        "custom_response",
-        "health_check",
-        "fault",
-        "cors",
-        "csrf",
-        "header_mutation",
-        "ext_authz",
-        "api_key_auth",
-        "basic_auth",
-        "oauth2",
-        "jwt_authn",
-        "stateful_session",
-        "buffer",
-        "lua",
-        "ext_proc",
-    ]
-    .map(|name| format!("envoy.filters.http.{name}"));
+    const OTHERS: &str = "custom_response health_check fault cors csrf header_mutation ext_authz \
+         api_key_auth basic_auth oauth2 jwt_authn stateful_session buffer lua ext_proc";
+    let others = OTHERS
+        .split(' ')
+        .map(|name| format!("envoy.filters.http.{name}"));
+    let others: Vec<_> = others.collect();
     let chain = |others: &[String]| [others, &[WASM.to_owned()]].concat();
     for first in 0..others.len() {
         for last in first..others.len() {

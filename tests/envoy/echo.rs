@@ -1,17 +1,17 @@
 //! Messages in bulk. A request's body says what the upstream has to answer, and the response's body
 //! tells what the upstream received: nobody has to remember anything.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::mpsc::channel;
-use std::{fmt, io, thread};
+use std::{fmt, thread};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, client, server};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tokio::runtime::{self, Runtime};
 
-use test_support::client::TIMEOUT;
+use test_support::client::{Connection, TIMEOUT};
 use test_support::message::Line;
 
 /// A request and the header lines of the upstream's response to it.
@@ -96,69 +96,21 @@ fn block(lines: &[Line]) -> Vec<u8> {
     lines.iter().flat_map(line).collect()
 }
 
-/// A connection of HTTP/1.1 and what it has received beyond what was asked for.
-struct Connection {
-    stream: TcpStream,
-    received: Vec<u8>,
-}
-
-impl Connection {
-    fn new(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
-        stream.set_nodelay(true).expect("a socket");
-        Self {
-            stream,
-            received: Vec::new(),
-        }
-    }
-
-    /// The next message: its head, and a body if it has a length. `None` if the connection ends.
-    fn receive(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
-        let mut searched = 0;
-        let end = loop {
-            let rest = &self.received[searched..];
-            if let Some(at) = rest.windows(4).position(|four| four == b"\r\n\r\n") {
-                break searched + at + 4;
-            }
-            searched = self.received.len().saturating_sub(3);
-            self.fill()?;
-        };
-        let head: Vec<u8> = self.received.drain(..end).collect();
-        let (_, lines) = parse(&head).expect("headers");
-        let length = lines.iter().find(|(name, _)| name == b"content-length");
-        let length = length.map_or(0, |(_, length)| {
-            let length = std::str::from_utf8(length).expect("a length");
-            length.parse().expect("a length")
-        });
-        while self.received.len() < length {
-            self.fill()?;
-        }
-        Some((head, self.received.drain(..length).collect()))
-    }
-
-    fn fill(&mut self) -> Option<()> {
-        let mut buffer = [0; 16 * 1024];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => None,
-            Ok(read) => {
-                self.received.extend(&buffer[..read]);
-                Some(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
-            Err(error) => panic!("{error} after {}", self.received.escape_ascii()),
-        }
-    }
+/// Receives a message: its head, and a body if it has a length. Returns `None` if the connection ends.
+fn receive(connection: &mut Connection) -> Option<(Vec<u8>, Vec<u8>)> {
+    let head = connection.read_until(b"\r\n\r\n")?;
+    let (_, lines) = parse(&head).expect("the head consists of headers");
+    let length = lines.iter().find(|(name, _)| name == b"content-length");
+    let length = length.map_or("0".into(), |(_, length)| String::from_utf8_lossy(length));
+    let body = connection.read(length.parse().expect("a length is a number"))?;
+    Some((head, body))
 }
 
 /// Sends the messages one after another.
 pub fn over_http1(port: u16, messages: &[Message]) -> Vec<Outcome> {
     let mut connection = None;
     let exchange = |message: &Message| {
-        let open = || {
-            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
-            Connection::new(stream.expect("Envoy listens"))
-        };
-        let used = connection.get_or_insert_with(open);
+        let used = connection.get_or_insert_with(|| Connection::open(port));
         let body = block(&message.response);
         let length = body.len().to_string();
         let request = [
@@ -173,7 +125,7 @@ pub fn over_http1(port: u16, messages: &[Message]) -> Vec<Outcome> {
         ];
         // Envoy may have answered and closed before it has read everything.
         let sent = used.stream.write_all(&request.concat());
-        let Some((head, body)) = used.receive() else {
+        let Some((head, body)) = receive(used) else {
             connection = None;
             return Outcome::default();
         };
@@ -287,36 +239,27 @@ pub fn over_raw_http2(port: u16, id: &[u8]) -> Vec<u8> {
         0,
         1,
     ];
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("Envoy listens");
-    let mut connection = Connection::new(stream);
-    let request = [
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        &SETTINGS[..],
-        &frame,
-        &block,
-    ];
-    let sent = connection.stream.write_all(&request.concat());
-    sent.expect("Envoy takes the frames");
-    loop {
-        while connection.received.len() < 9 {
-            if connection.fill().is_none() {
-                return Vec::new();
-            }
-        }
-        let head: Vec<u8> = connection.received.drain(..9).collect();
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let length = usize::try_from(length).expect("a length");
-        while connection.received.len() < length {
-            connection.fill().expect("a whole frame");
-        }
-        let payload: Vec<u8> = connection.received.drain(..length).collect();
+    let mut connection = Connection::open(port);
+    connection.send(
+        &[
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            &SETTINGS[..],
+            &frame,
+            &block,
+        ]
+        .concat(),
+    );
+    while let Some(head) = connection.read(9) {
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        let payload = connection.read(length).expect("Envoy sends whole frames");
         match head[3] {
-            0 => return payload,                        // DATA
-            1 if head[4] & 1 == 1 => return Vec::new(), // HEADERS that end the stream
-            3 | 7 => return Vec::new(),                 // RST_STREAM, GOAWAY
+            0 => return payload,            // DATA
+            1 if head[4] & 1 == 1 => break, // HEADERS that end the stream
+            3 | 7 => break,                 // RST_STREAM, GOAWAY
             _ => {}
         }
     }
+    Vec::new()
 }
 
 fn extend(headers: &mut HeaderMap, lines: &[Line]) -> http::Result<()> {
@@ -354,8 +297,7 @@ pub fn start_http1() -> u16 {
         for stream in listener.incoming().flatten() {
             thread::spawn(move || {
                 let mut connection = Connection::new(stream);
-                connection.stream.set_read_timeout(None).expect("a socket");
-                while let Some((head, body)) = connection.receive() {
+                while let Some((head, body)) = receive(&mut connection) {
                     if head.starts_with(b"POST /moved") {
                         let moved = format!(
                             "HTTP/1.1 302 Found\r\nlocation: http://test{MOVED_TO}\r\ncontent-length: 0\r\n\r\n"

@@ -1,13 +1,10 @@
 //! Two Envoys in a row, the filter in both: an edge, and a proxy inside that it routes to.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use serde_json::Value;
-use xtask::envoy::{Output, Process};
+use xtask::envoy::Process;
 
-use crate::counters::counters;
-use crate::testbed::{self, Setup, Testbed, eventually, get, is_new, listener_name, tests};
+use crate::counters::wait_for_counters;
+use crate::testbed::{self, Setup, Testbed, get, is_new, listener_name, tests};
 use test_support::cases::Line;
 use test_support::client::Connection;
 use test_support::upstream::{Reply, Upstream};
@@ -42,8 +39,7 @@ fn start(
         ..Setup::default()
     };
     setup.apply(&mut config, collector).expect("a setup");
-    let arguments = ["--concurrency", "1", "--log-level", "error"];
-    let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+    let envoy = testbed::start(&config, "--concurrency 1 --log-level error");
     let port = envoy.port(&listener_name(0)).expect("a port");
     (envoy, port)
 }
@@ -108,15 +104,7 @@ impl Hops {
             let expected = expected
                 .iter()
                 .map(|(name, count)| ((*name).into(), *count));
-            let expected: BTreeMap<String, u64> = expected.collect();
-            eventually(Duration::from_secs(5), || {
-                let mut counted = counters(envoy);
-                counted.retain(|_, count| *count > 0);
-                (
-                    counted == expected,
-                    format!("{counted:?}, not {expected:?}"),
-                )
-            });
+            wait_for_counters(envoy, &expected.collect());
         }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use test_support::hostile::{self, Source};
 use test_support::message::{Line, as_envoy, source_address};
 use test_support::verdict::ExpectedId;
-use xtask::envoy::{Output, Process};
+use xtask::envoy::Process;
 use xtask::module;
 
 use crate::counters::counters;
@@ -22,7 +22,10 @@ use crate::echo::{
     MOVED_TO, Message, Outcome, as_http2, has_line_break, over_http1, over_http2, over_raw_http2,
     parse, start_http1,
 };
-use crate::testbed::{self, MANAGER, Testbed, at, eventually, is_new_of, tests};
+use crate::testbed::{
+    self, MANAGER, REQUEST_HEADERS_OF_ENVOY, RESPONSE_HEADERS_OF_ENVOY, Testbed, at, eventually,
+    is_new_of, tests,
+};
 use test_support::cases;
 use test_support::reference::{Answer, Config, values};
 
@@ -199,15 +202,10 @@ impl Target {
         {
             at(listener, MANAGER)["access_log"] = json!([]);
         }
-        let arguments = [
-            "--concurrency",
-            "2",
-            "--log-level",
-            "error",
-            "--component-log-level",
-            "wasm:warning",
-        ];
-        let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+        let envoy = testbed::start(
+            &config,
+            "--concurrency 2 --log-level error --component-log-level wasm:warning",
+        );
         let listeners = configurations.iter().enumerate().map(|(number, text)| {
             let port = envoy.port(&testbed::listener_name(number)).expect("a port");
             (
@@ -336,16 +334,9 @@ impl Target {
                 // All others.
                 let ours = [Some(config.header.as_str()), config.original()];
                 let ours: Vec<_> = ours.into_iter().flatten().collect();
-                let by_envoy = [
-                    "host",
-                    "content-length",
-                    "x-forwarded-proto",
-                    "x-envoy-expected-rq-timeout-ms",
-                    "x-envoy-internal",
-                    "x-envoy-external-address",
-                    "x-envoy-original-url", // after an internal redirect
-                ];
-                let others = |lines: &[Line]| without(lines, &[&ours[..], &by_envoy].concat());
+                let others = |lines: &[Line]| {
+                    without(lines, &[&ours[..], &REQUEST_HEADERS_OF_ENVOY].concat())
+                };
                 assert_eq!(others(&received), others(&request));
                 // The response.
                 let response = as_envoy(&message.response);
@@ -360,13 +351,9 @@ impl Target {
                     "x-amzn-requestid",
                     "access-control-expose-headers",
                 ];
-                let by_envoy = [
-                    "content-length",
-                    "date",
-                    "server",
-                    "x-envoy-upstream-service-time",
-                ];
-                let others = |lines: &[Line]| without(lines, &[&ours[..], &by_envoy].concat());
+                let others = |lines: &[Line]| {
+                    without(lines, &[&ours[..], &RESPONSE_HEADERS_OF_ENVOY].concat())
+                };
                 assert_eq!(others(&outcome.headers), others(&response));
             }
             status => {
@@ -410,17 +397,16 @@ impl Target {
             expected.unclear,
             expected.new_ids.len()
         );
-        eventually(Duration::from_secs(3), || {
-            let counted = counters(&self.envoy);
-            let is_right = counted.iter().all(|(name, count)| {
-                let sure = expected.counters.get(name).copied().unwrap_or_default();
-                (sure..=sure + expected.unclear).contains(count)
-            });
-            (
-                is_right,
-                format!("{counted:?}, not {:?}", expected.counters),
-            )
-        });
+        eventually(
+            Duration::from_secs(3),
+            || counters(&self.envoy),
+            |counted| {
+                counted.iter().all(|(name, count)| {
+                    let sure = expected.counters.get(name).copied().unwrap_or_default();
+                    (sure..=sure + expected.unclear).contains(count)
+                })
+            },
+        );
         assert!(
             expected.counters.len() == 11,
             "not every outcome came up, which takes 30000 requests: {:?}",

@@ -94,13 +94,8 @@ fn lines_of_a_request(testbed: &Testbed) -> usize {
 
 /// Waits until a request makes so many lines: a new level takes up to a second.
 fn wait_for(testbed: &Testbed, lines: usize) {
-    eventually(Duration::from_secs(10), || {
-        let made = lines_of_a_request(testbed);
-        (
-            made == lines,
-            format!("a request makes {made} lines, not {lines}"),
-        )
-    });
+    let logged = || lines_of_a_request(testbed);
+    eventually(Duration::from_secs(10), logged, |logged| *logged == lines);
 }
 
 fn the_level_follows_that_of_envoy_while_it_runs(testbed: &Testbed) {

@@ -8,7 +8,7 @@ use test_support::cases::{Line, ORIGINAL};
 use test_support::message::{as_envoy, owned, source_address};
 use test_support::reference::{Config, values};
 use test_support::verdict::{ExpectedId, Verdict};
-use xtask::envoy::{Output, Process};
+use xtask::envoy::Process;
 
 use crate::counters::counters;
 use crate::testbed::{
@@ -113,8 +113,7 @@ impl Proxy {
             change(listener);
         }
         let arguments = "--concurrency 1 --log-level error --component-log-level wasm:warning";
-        let arguments: Vec<_> = arguments.split(' ').collect();
-        let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+        let envoy = testbed::start(&config, arguments);
         Self { envoy, upstream }
     }
 
@@ -398,13 +397,9 @@ fn no_way_for_a_stream_to_pass_two_contexts_of_one_plugin_traps(_: &Testbed) {
         // The client leaves before the upstream answers.
         proxy.open(0).send(&get("test", path, &lines));
     }
-    eventually(Duration::from_secs(5), || {
-        let counted = counters(&proxy.envoy);
-        (
-            counted["kept"] >= 4,
-            format!("the second context has not run: {counted:?}"),
-        )
-    });
+    // The second context keeps the id that the first one gave.
+    let kept = || counters(&proxy.envoy)["kept"];
+    eventually(Duration::from_secs(5), kept, |kept| *kept >= 4);
     let log = proxy.envoy.log();
     assert!(
         !log.contains("[error]") && !log.contains("[critical]"),

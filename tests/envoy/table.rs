@@ -11,7 +11,10 @@ use test_support::commands::command;
 use test_support::reference::Config;
 use test_support::verdict::ExpectedId;
 
-use crate::testbed::{Exchange, Setup, Shared, Testbed, is_new_of};
+use crate::testbed::{
+    Exchange, REQUEST_HEADERS_OF_ENVOY, RESPONSE_HEADERS_OF_ENVOY, Setup, Shared, Testbed,
+    is_new_of,
+};
 use test_support::client::{Headers, all};
 use xtask::{module, root};
 
@@ -60,31 +63,25 @@ fn tracing_could_change(case: &Case) -> bool {
 fn the_module_of_cargo() -> Result<(), Failed> {
     let folder = root().join("target/plain-cargo");
     let built = command("cargo")
-        .args([
-            "build",
-            "--locked",
-            "--release",
-            "--target",
-            "wasm32-wasip1",
-        ])
-        .arg("--target-dir")
+        .args("build --locked --release --target wasm32-wasip1 --target-dir".split(' '))
         .arg(&folder)
         .status()?;
     assert!(built.success(), "cargo cannot build the module");
-    let folder = folder.join("wasm32-wasip1/release");
-    let files = fs::read_dir(&folder)?.map(|file| file.expect("a file").path());
-    let modules: Vec<_> = files
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "wasm")
-        })
-        .collect();
-    assert_eq!(modules, [folder.join("request_id_filter.wasm")]);
-    let (exports, _) = module::interface(&fs::read(&modules[0])?)?;
+    let files = fs::read_dir(folder.join("wasm32-wasip1/release"))?
+        .map(|file| file.map(|file| file.path()));
+    let mut files = files.collect::<Result<Vec<_>, _>>()?;
+    files.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "wasm")
+    });
+    let [module] = &files[..] else {
+        panic!("cargo must build one module: {files:?}");
+    };
+    let (exports, _) = module::interface(&fs::read(module)?)?;
     assert!(exports.contains(&"proxy_on_request_body".to_owned()));
 
     let testbed = Testbed::start(Setup {
-        module: Some(modules[0].clone()),
+        module: Some(module.clone()),
         ..Setup::default()
     })?;
     let mut new_ids = HashSet::new();
@@ -184,21 +181,8 @@ fn check_request(case: &Case, exchange: &Exchange, id: &[u8]) {
     assert_eq!(all(received, cases::ORIGINAL), originals, "{exchange:#?}");
 
     let by_filter = [case.header, cases::ORIGINAL];
-    let by_envoy = [
-        "host",
-        "x-forwarded-proto",
-        "x-envoy-expected-rq-timeout-ms",
-        "x-envoy-internal",
-        "x-envoy-external-address",
-        "x-b3-traceid",
-        "x-b3-spanid",
-        "x-b3-parentspanid",
-        "x-b3-sampled",
-    ];
-    assert_eq!(
-        without(&without(received, &by_envoy), &by_filter),
-        without(&sent, &by_filter)
-    );
+    let others = |lines| without(&without(lines, &REQUEST_HEADERS_OF_ENVOY), &by_filter);
+    assert_eq!(others(received), others(&sent));
 }
 
 /// What reaches the client, the id aside.
@@ -220,13 +204,7 @@ fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
         return;
     }
     assert_eq!(response.status, 200, "{exchange:#?}");
-    let mut others = vec![
-        "content-length",
-        "date",
-        "server",
-        "x-envoy-upstream-service-time",
-        case.header,
-    ];
+    let mut others = [&RESPONSE_HEADERS_OF_ENVOY[..], &[case.header]].concat();
     if let Some(aws_id) = case.aws_id {
         assert_eq!(response.all("x-amzn-requestid"), [aws_id]);
         others.push("x-amzn-requestid");
@@ -253,24 +231,13 @@ fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
 /// What the filter did to get there, and what it said.
 fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
     let calls = exchange.traced("[vm->host] env.");
+    const KNOWN: &str = "proxy_get_current_time_nanoseconds( proxy_get_header_map_pairs( \
+         proxy_get_header_map_value( proxy_get_log_level( proxy_get_property( proxy_log( \
+         proxy_remove_header_map_value(0, proxy_replace_header_map_value( proxy_send_local_response( \
+         proxy_increment_metric( proxy_set_property(";
     for call in &calls {
-        let known = [
-            "proxy_get_current_time_nanoseconds(",
-            "proxy_get_header_map_pairs(",
-            "proxy_get_header_map_value(",
-            "proxy_get_log_level(",
-            "proxy_get_property(",
-            "proxy_log(",
-            "proxy_remove_header_map_value(0,",
-            "proxy_replace_header_map_value(",
-            "proxy_send_local_response(",
-            "proxy_increment_metric(",
-            "proxy_set_property(",
-        ];
-        assert!(
-            known.iter().any(|known| call.starts_with(known)),
-            "unexpected: {call}"
-        );
+        let is_known = KNOWN.split(' ').any(|known| call.starts_with(known));
+        assert!(is_known, "unexpected: {call}");
     }
     let count = |call: &str| calls.iter().filter(|known| known.starts_with(call)).count();
     let changes = (

@@ -1,6 +1,7 @@
 //! One Envoy with the built module between a client and an upstream.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Debug;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -115,24 +116,30 @@ impl Testbed {
     pub fn start(setup: Setup) -> anyhow::Result<Self> {
         module::build()?;
         let (upstream, collector) = (Upstream::start(), Upstream::start());
-        let (workers, level) = if setup.workers {
-            ("2", "wasm:warning")
-        } else {
-            ("1", "wasm:trace")
-        };
-        let arguments = [
-            "--concurrency",
-            workers,
-            "--log-level",
-            "error",
-            "--component-log-level",
-            level,
-        ];
         let mut configurations: Vec<_> = cases::all().iter().map(|case| case.config).collect();
         configurations.sort_unstable();
         configurations.dedup();
         let mut config = config(upstream.port, &configurations)?;
         setup.apply(&mut config, collector.port)?;
+        let arguments = if setup.workers {
+            [
+                "--concurrency",
+                "2",
+                "--log-level",
+                "error",
+                "--component-log-level",
+                "wasm:warning",
+            ]
+        } else {
+            [
+                "--concurrency",
+                "1",
+                "--log-level",
+                "error",
+                "--component-log-level",
+                "wasm:trace",
+            ]
+        };
         let envoy = Process::start(&config, &Output::Kept, &arguments)?;
         let mut ports = HashMap::new();
         for (number, configuration) in configurations.into_iter().enumerate() {
@@ -282,6 +289,28 @@ pub fn get(host: &str, path: &str, lines: &[Line]) -> Vec<u8> {
     request
 }
 
+/// The request headers that Envoy sets or removes itself.
+pub const REQUEST_HEADERS_OF_ENVOY: [&str; 11] = [
+    "host",
+    "content-length",
+    "x-forwarded-proto",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-internal",
+    "x-envoy-external-address",
+    "x-envoy-original-url", // after an internal redirect
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+];
+/// The response headers that Envoy sets itself.
+pub const RESPONSE_HEADERS_OF_ENVOY: [&str; 4] = [
+    "content-length",
+    "date",
+    "server",
+    "x-envoy-upstream-service-time",
+];
+
 /// Where, in a listener, the connection manager stands, our filter, and its plugin.
 pub const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
 pub const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0";
@@ -341,41 +370,17 @@ pub fn tracing(sampling: u32) -> Value {
 }
 
 /// What the module and Envoy call each other by for a plain request.
-const HOST_CALLS: [&str; 28] = [
-    "environ_get",
-    "environ_sizes_get",
-    "fd_write",
-    "proc_exit",
-    "random_get",
-    "proxy_call_foreign_function",
-    "proxy_define_metric",
-    "proxy_get_buffer_bytes",
-    "proxy_get_current_time_nanoseconds",
-    "proxy_get_header_map_pairs",
-    "proxy_get_header_map_value",
-    "proxy_get_log_level",
-    "proxy_get_property",
-    "proxy_increment_metric",
-    "proxy_log",
-    "proxy_remove_header_map_value",
-    "proxy_replace_header_map_value",
-    "proxy_send_local_response",
-    "proxy_set_property",
-    "proxy_set_tick_period_milliseconds",
-    "proxy_on_configure",
-    "proxy_on_context_create",
-    "proxy_on_delete",
-    "proxy_on_done",
-    "proxy_on_request_headers",
-    "proxy_on_response_headers",
-    "proxy_on_tick",
-    "proxy_on_vm_start",
-];
+const HOST_CALLS: &str = "environ_get environ_sizes_get fd_write proc_exit random_get proxy_call_foreign_function \
+     proxy_define_metric proxy_get_buffer_bytes proxy_get_current_time_nanoseconds proxy_get_header_map_pairs \
+     proxy_get_header_map_value proxy_get_log_level proxy_get_property proxy_increment_metric proxy_log \
+     proxy_remove_header_map_value proxy_replace_header_map_value proxy_send_local_response proxy_set_property \
+     proxy_set_tick_period_milliseconds proxy_on_configure proxy_on_context_create proxy_on_delete proxy_on_done \
+     proxy_on_request_headers proxy_on_response_headers proxy_on_tick proxy_on_vm_start";
 
 /// Makes the filter of a listener do without these host calls.
 pub fn restrict(listener: &mut Value, without: &[&str]) {
-    let allowed = HOST_CALLS.iter().filter(|call| !without.contains(call));
-    let allowed: Value = allowed.map(|call| (*call, json!({}))).collect();
+    let allowed = HOST_CALLS.split(' ').filter(|call| !without.contains(call));
+    let allowed: Value = allowed.map(|call| (call, json!({}))).collect();
     at(listener, PLUGIN)["capability_restriction_config"] =
         json!({"allowed_capabilities": allowed});
 }
@@ -479,17 +484,30 @@ pub fn at<'a>(value: &'a mut Value, pointer: &str) -> &'a mut Value {
         .unwrap_or_else(|| panic!("envoy/envoy.yaml has no {pointer}"))
 }
 
-/// Waits until `look` sees what is wanted; panics with how things stand if it does not in time.
-pub fn eventually(limit: Duration, mut look: impl FnMut() -> (bool, String)) {
+/// Looks until it sees what is wanted, and panics with what it saw last if that takes too long.
+pub fn eventually<T: Debug>(
+    limit: Duration,
+    mut look: impl FnMut() -> T,
+    is_wanted: impl Fn(&T) -> bool,
+) -> T {
     let started = Instant::now();
     loop {
-        let (is_as_wanted, how_things_stand) = look();
-        if is_as_wanted {
-            return;
+        let seen = look();
+        if is_wanted(&seen) {
+            return seen;
         }
-        assert!(started.elapsed() < limit, "{how_things_stand}");
+        assert!(
+            started.elapsed() < limit,
+            "after {limit:?} it is still {seen:?}"
+        );
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Starts an Envoy with arguments that blanks separate.
+pub fn start(config: &Value, arguments: &str) -> Process {
+    let arguments: Vec<_> = arguments.split(' ').collect();
+    Process::start(config, &Output::Kept, &arguments).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// Whether `id` is a new one by default: a version 4 UUID in lower case.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use walrus::ir::{BinaryOp, Binop, Const, LocalGet, Value as Constant};
-use xtask::envoy::{Output, Process};
+use xtask::envoy::Process;
 use xtask::module;
 
 use crate::counters::counters;
@@ -34,30 +34,20 @@ fn trapping() -> Vec<u8> {
     let callback = module.funcs.get_mut(callback.expect("the callback"));
     let callback = callback.kind.unwrap_local_mut();
     let count = callback.args[1];
-    callback
-        .builder_mut()
-        .func_body()
-        .instr_at(0, LocalGet { local: count })
-        .instr_at(
-            1,
-            Const {
-                value: Constant::I32(TOO_MANY as i32),
-            },
-        )
-        .instr_at(
-            2,
-            Binop {
-                op: BinaryOp::I32GeU,
-            },
-        )
-        .if_else_at(
-            3,
-            None,
-            |then| {
-                then.unreachable();
-            },
-            |_| {},
-        );
+    let limit = Const {
+        value: Constant::I32(TOO_MANY as i32),
+    };
+    let is_reached = Binop {
+        op: BinaryOp::I32GeU,
+    };
+    let mut body = callback.builder_mut().func_body();
+    body.instr_at(0, LocalGet { local: count })
+        .instr_at(1, limit)
+        .instr_at(2, is_reached);
+    let trap = |then: &mut walrus::InstrSeqBuilder| {
+        then.unreachable();
+    };
+    body.if_else_at(3, None, trap, |_| {});
     module.emit_wasm()
 }
 
@@ -102,8 +92,7 @@ impl Trapped {
         let plugin = plugin.as_object_mut().expect("an object");
         plugin.remove("failure_policy").expect("a shipped policy");
         plugin.extend(policy.as_object().expect("an object").clone());
-        let arguments = ["--concurrency", "2", "--log-level", "error"];
-        let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+        let envoy = testbed::start(&config, "--concurrency 2 --log-level error");
         let port = envoy.port(&name).expect("a port");
 
         let open = |worker| connect(&envoy, port, worker);
@@ -137,10 +126,8 @@ impl Trapped {
         begun.send(&get("test", "/begun", &[("connection", b"close".to_vec())]));
         thread::sleep(LOADED);
         let all = 2 * UNDER_WAY as u64 + 1;
-        eventually(Duration::from_secs(1), || {
-            let counted = counters(&envoy)["generated"];
-            (counted == all, format!("{counted} of {all} are under way"))
-        });
+        let generated = || counters(&envoy)["generated"];
+        eventually(Duration::from_secs(1), generated, |count| *count == all);
 
         let started = Instant::now();
         last.send(&get("test", "/", &too_many()));
@@ -202,14 +189,7 @@ fn connect(envoy: &Process, port: u16, worker: usize) -> Connection {
     for _ in 0..100 {
         let before = taken();
         let connection = Connection::open(port);
-        let mut now = before;
-        eventually(Duration::from_secs(10), || {
-            now = taken();
-            (
-                now != before,
-                format!("no worker takes the connection: {now:?}"),
-            )
-        });
+        let now = eventually(Duration::from_secs(10), taken, |now| *now != before);
         if now[worker] > before[worker] {
             return connection;
         }
@@ -289,14 +269,12 @@ fn with_fail_reload_as_shipped_the_filter_comes_back(_: &Testbed) {
     // The counters go on. What was counted within the second before a trap may be lost.
     let before = counters(&trapped.envoy)["generated"];
     trapped.request(0);
-    eventually(Duration::from_secs(5), || {
-        let now = counters(&trapped.envoy)["generated"];
-        (now > before, format!("{before} generated, then {now}"))
-    });
+    let generated = || counters(&trapped.envoy)["generated"];
+    eventually(Duration::from_secs(5), generated, |count| *count > before);
     let reloads = trapped.envoy.get("/stats?filter=vm_reload_success");
     assert!(
         reloads
-            .expect("stats")
+            .expect("Envoy has statistics")
             .contains("wasm.request-id.vm_reload_success: 3")
     );
 }

@@ -101,10 +101,8 @@ impl Discovery {
 
     /// Waits until new ids have this form.
     fn wait_for(&self, format: IdFormat) {
-        eventually(Duration::from_secs(20), || {
-            let id = request(self.port).id();
-            (is_new_of(format, &id), format!("{id} is not {format:?}"))
-        });
+        let id = || request(self.port).id();
+        eventually(Duration::from_secs(20), id, |id| is_new_of(format, id));
     }
 }
 
@@ -166,12 +164,9 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
             let mark = discovery.envoy.mark();
             refused += 1;
             discovery.publish(&bad_again(refused));
-            eventually(Duration::from_secs(20), || {
-                let counted = discovery.counter(rejected);
-                (
-                    counted >= refused,
-                    format!("{counted} of {refused} updates are rejected"),
-                )
+            let rejections = || discovery.counter(rejected);
+            eventually(Duration::from_secs(20), rejections, |count| {
+                *count >= refused
             });
             for problem in PROBLEMS {
                 let said = discovery
@@ -197,13 +192,15 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
     );
 
     // Not a count is lost with the plugins that went.
-    eventually(Duration::from_secs(5), || {
-        let counted = discovery.counter("wasmcustom.request_id_filter.generated");
-        let served = discovery.counter("http.main.downstream_rq_total");
-        (
-            counted == served,
-            format!("{counted} of {served} requests are counted"),
-        )
+    let counts = || {
+        let names = [
+            "wasmcustom.request_id_filter.generated",
+            "http.main.downstream_rq_total",
+        ];
+        names.map(|name| discovery.counter(name))
+    };
+    eventually(Duration::from_secs(5), counts, |[counted, served]| {
+        counted == served
     });
 }
 

@@ -1,13 +1,13 @@
 //! An HTTP/1.1 upstream that records the bytes it receives and answers with the bytes it is told.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::client::{Headers, all, owned};
+use crate::client::{Connection, Headers, all, length, owned};
 
 /// What the upstream does with a request.
 #[derive(Clone, Debug)]
@@ -117,94 +117,54 @@ impl Upstream {
     }
 }
 
-fn serve(mut stream: TcpStream, state: &Mutex<State>) {
-    let mut received = Vec::new();
-    let mut buffer = [0; 16 * 1024];
+/// Serves a connection until either side ends it.
+fn serve(stream: TcpStream, state: &Mutex<State>) -> Option<()> {
+    let mut connection = Connection::new(stream);
     loop {
+        let head = connection.read_until(b"\r\n\r\n")?;
         let mut lines = [httparse::EMPTY_HEADER; 64];
-        let mut request = httparse::Request::new(&mut lines);
-        let length = match request.parse(&received) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) => match stream.read(&mut buffer) {
-                Ok(read) if read > 0 => {
-                    received.extend(&buffer[..read]);
-                    continue;
-                }
-                _ => return,
-            },
-            Err(error) => panic!("{error} in {}", received.escape_ascii()),
-        };
-        let path = request.path.expect("a path").to_owned();
-        let headers = owned(request.headers);
-        received.drain(..length);
-        let Some(body) = read_body(&mut stream, &mut received, &headers) else {
-            return;
+        let mut parsed = httparse::Request::new(&mut lines);
+        if let Err(error) = parsed.parse(&head) {
+            panic!("{error} in {}", head.escape_ascii());
+        }
+        let path = parsed.path.expect("a request has a path").to_owned();
+        let headers = owned(parsed.headers);
+        let body = if all(&headers, "transfer-encoding").is_empty() {
+            connection.read(length(&headers).unwrap_or(0))?
+        } else {
+            connection.read_until(b"\r\n0\r\n\r\n")?
         };
         let request = ReceivedRequest { headers, body };
         let reply = {
             let mut state = state.lock().unwrap();
-            state
-                .received
-                .entry(path.clone())
-                .or_default()
-                .push(request.clone());
-            state
-                .replies
-                .get(&path)
-                .cloned()
-                .unwrap_or_else(|| Reply::ok(&[]))
+            let of_path = state.received.entry(path.clone()).or_default();
+            of_path.push(request.clone());
+            let reply = state.replies.get(&path);
+            reply.cloned().unwrap_or_else(|| Reply::ok(&[]))
         };
+        let stream = &mut connection.stream;
+        // Envoy may have given up on an answer that comes later.
         match reply {
-            // Envoy may have given up.
             Reply::Later(wait, bytes) => {
                 thread::sleep(wait);
-                if stream.write_all(&bytes).is_err() {
-                    return;
-                }
+                stream.write_all(&bytes).ok()?;
             }
             Reply::InTwo(first, wait, rest) => {
                 stream
                     .write_all(&first)
                     .expect("Envoy accepts the response");
                 thread::sleep(wait);
-                if stream.write_all(&rest).is_err() {
-                    return;
-                }
+                stream.write_all(&rest).ok()?;
             }
             Reply::Bytes(bytes) => stream
                 .write_all(&bytes)
                 .expect("Envoy accepts the response"),
-            Reply::Close => return,
+            Reply::Close => return None,
             Reply::Silence => {}
-            Reply::WebSocket => return serve_web_socket(stream, &request),
-        }
-    }
-}
-
-/// The body of a request; `None` if the connection ends before it does.
-fn read_body(stream: &mut TcpStream, received: &mut Vec<u8>, headers: &Headers) -> Option<Vec<u8>> {
-    const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
-    let length = all(headers, "content-length").first().map(|length| {
-        let length = std::str::from_utf8(length).expect("a length");
-        length.parse::<usize>().expect("a length")
-    });
-    let is_chunked = !all(headers, "transfer-encoding").is_empty();
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        let end = if is_chunked {
-            let mut windows = received.windows(LAST_CHUNK.len());
-            windows
-                .position(|window| window == LAST_CHUNK)
-                .map(|at| at + LAST_CHUNK.len())
-        } else {
-            Some(length.unwrap_or(0)).filter(|&length| length <= received.len())
-        };
-        if let Some(end) = end {
-            return Some(received.drain(..end).collect());
-        }
-        match stream.read(&mut buffer) {
-            Ok(read) if read > 0 => received.extend(&buffer[..read]),
-            _ => return None,
+            Reply::WebSocket => {
+                serve_web_socket(connection.stream, &request);
+                return None;
+            }
         }
     }
 }

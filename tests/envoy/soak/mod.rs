@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::runtime::{self, Runtime};
-use xtask::envoy::{Output, Process};
+use xtask::envoy::Process;
 
-use crate::counters::counters;
+use crate::counters::wait_for_counters;
 use crate::testbed::{
     self, MANAGER, Testbed, at, eventually, listener_name, listeners, string_value, tests,
 };
@@ -86,15 +86,10 @@ fn run(requests: u64, has_filter: bool) -> Outcomes {
     let upstream = runtime.block_on(upstream::start(Arc::clone(&arrivals)));
     let folder = tempfile::tempdir().expect("a folder");
     let (config, filter) = config(upstream, folder.path(), has_filter);
-    let arguments = [
-        "--concurrency",
-        "2",
-        "--drain-time-s",
-        "2",
-        "--log-level",
-        "error",
-    ];
-    let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+    let envoy = testbed::start(
+        &config,
+        "--concurrency 2 --drain-time-s 2 --log-level error",
+    );
     let mut clients = clients(&envoy, &arrivals, has_filter);
 
     let warm_up = requests / 10;
@@ -270,40 +265,32 @@ fn memory_at_rest(envoy: &Process) -> BTreeMap<String, String> {
         .post("/logging?wasm=debug")
         .expect("Envoy takes the level");
     let mark = envoy.mark();
-    let mut memory = BTreeMap::new();
-    eventually(Duration::from_secs(20), || {
-        let mut said = BTreeMap::new();
-        for line in envoy.log().lines().skip(mark) {
-            if let Some((before, memory)) = line.split_once(" streams open, ") {
-                let thread = before.split("][").nth(1).expect("a thread");
-                let streams = before.rsplit(' ').next().expect("a number");
-                said.insert(thread.to_owned(), (streams.to_owned(), memory.to_owned()));
-            }
-        }
-        let at_rest = said.len() == 3 && said.values().all(|(streams, _)| streams == "0");
-        let now = format!("{said:?}");
-        memory = said
-            .into_iter()
-            .map(|(thread, (_, memory))| (thread, memory))
-            .collect();
-        (at_rest, now)
+    // By thread: how many streams are open, and the memory.
+    let reported = || -> BTreeMap<String, (String, String)> {
+        let log = envoy.log();
+        let lines = log.lines().skip(mark);
+        let report = |line: &str| {
+            let (before, memory) = line.split_once(" streams open, ")?;
+            let (thread, streams) = (before.split("][").nth(1)?, before.rsplit(' ').next()?);
+            Some((thread.into(), (streams.into(), memory.into())))
+        };
+        lines.filter_map(report).collect()
+    };
+    let reported = eventually(Duration::from_secs(20), reported, |reported| {
+        reported.len() == 3 && reported.values().all(|(streams, _)| streams == "0")
     });
     envoy
         .post("/logging?wasm=error")
         .expect("Envoy takes the level");
-    memory
+    reported
+        .into_iter()
+        .map(|(thread, (_, memory))| (thread, memory))
+        .collect()
 }
 
 /// The counters are exact, new ids distinct, the updates were made, and the filter never failed.
 fn check(envoy: &Process, mut totals: Totals) {
-    eventually(Duration::from_secs(10), || {
-        let mut counted = counters(envoy);
-        counted.retain(|_, count| *count > 0);
-        (
-            counted == totals.counters,
-            format!("{counted:?}, not {:?}", totals.counters),
-        )
-    });
+    wait_for_counters(envoy, &totals.counters);
     let new_ids = totals.new_ids.len();
     totals.new_ids.sort_unstable();
     totals.new_ids.dedup();

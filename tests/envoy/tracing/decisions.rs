@@ -302,19 +302,15 @@ pub fn are_those_of_envoys_own_ids() {
         .flat_map(|(tracer, row)| row.0.iter().map(|cell| (*tracer, cell)));
     let (sampled, others): (Vec<_>, Vec<_>) =
         cells.partition(|(tracer, cell)| is_sampled(*tracer, cell));
-    eventually(Duration::from_secs(20), || {
+    let without_span = || {
         let spans = stage.collector.text();
         let missing = sampled
             .iter()
-            .filter(|(_, cell)| !spans.contains(&cell.path))
-            .count();
-        (
-            missing == 0,
-            format!(
-                "the spans of {missing} of {} requests are missing",
-                sampled.len()
-            ),
-        )
+            .filter(|(_, cell)| !spans.contains(&cell.path));
+        missing.count()
+    };
+    eventually(Duration::from_secs(20), without_span, |missing| {
+        *missing == 0
     });
     let spans = stage.collector.text();
     for (tracer, cell) in others {

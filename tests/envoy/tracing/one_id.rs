@@ -181,7 +181,7 @@ fn send(
 
 /// Checks that each request has a line in the access log, with its id.
 fn check_log(stage: &Stage, ids: &HashMap<String, String>) {
-    eventually(Duration::from_secs(20), || {
+    let logged = || {
         let log = stage.envoy.log();
         let mut logged = HashSet::new();
         for line in log.lines().filter(|line| line.starts_with('{')) {
@@ -196,11 +196,9 @@ fn check_log(stage: &Stage, ids: &HashMap<String, String>) {
                 logged.insert(path);
             }
         }
-        (
-            logged.len() == ids.len(),
-            format!("{} of {} requests are in the log", logged.len(), ids.len()),
-        )
-    });
+        logged.len()
+    };
+    eventually(Duration::from_secs(20), logged, |count| *count == ids.len());
 }
 
 /// Checks that each span has an id of a request, and each sampled request a span.
@@ -210,15 +208,12 @@ fn check_spans(stage: &Stage, ids: &HashSet<String>, sampled: &HashSet<String>) 
         let id = ids.iter().find(is_id);
         id.unwrap_or_else(|| panic!("a span has none of the ids, but {span}"))
     };
-    eventually(Duration::from_secs(20), || {
+    let without_span = || {
         let spans = stage.collector.request_ids(FRAMING + 64).into_iter();
         let collected: HashSet<_> = spans.map(id_of).collect();
-        let missing = sampled.iter().filter(|id| !collected.contains(id)).count();
-        (
-            missing == 0,
-            format!("{missing} of {} ids are in no span", sampled.len()),
-        )
-    });
+        sampled.iter().filter(|id| !collected.contains(*id)).count()
+    };
+    eventually(Duration::from_secs(20), without_span, |count| *count == 0);
     assert!(!stage.collector.text().contains("-provisional"));
 }
 
