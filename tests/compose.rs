@@ -17,26 +17,14 @@ use xtask::{envoy, module, root, run};
 
 const FILE: &str = "envoy/docker-compose.yaml";
 
-/// The file's only service with the variables that Compose would set, once the file as a whole is what
-/// the specification of Compose allows.
-fn service() -> Value {
-    let mut compose = file();
-    let services = compose["services"].as_object_mut().expect("services");
-    assert_eq!(services.len(), 1);
-    services.remove("envoy").expect("a service envoy")
-}
-
-/// The same for the whole file.
+/// The file with the variables that Compose would set. The specification of Compose allows all of it.
 fn file() -> Value {
-    // Compose reads `.env` beside its file.
-    let env = fs::read_to_string(root().join("envoy/.env")).expect("envoy/.env");
-    let version = env
-        .lines()
-        .find_map(|line| line.strip_prefix("ENVOY_VERSION="))
-        .expect("a version");
-    let text = fs::read_to_string(root().join(FILE))
-        .expect(FILE)
-        .replace("${ENVOY_VERSION:?is in envoy/versions.env}", version)
+    let text = fs::read_to_string(root().join(FILE)).expect(FILE);
+    let text = text
+        .replace(
+            "${ENVOY_VERSION:?is in envoy/versions.env}",
+            envoy::pinned(),
+        )
         .replace("${PORT:-10000}", "10000")
         .replace("${ADMIN_PORT:-9901}", "9901");
     assert!(!text.contains("${"), "unknown variables:\n{text}");
@@ -45,6 +33,14 @@ fn file() -> Value {
         panic!("{FILE} is no Compose file: {error}");
     }
     compose
+}
+
+/// The only service.
+fn service() -> Value {
+    let mut compose = file();
+    let services = compose["services"].as_object_mut().expect("services");
+    assert_eq!(services.len(), 1);
+    services.remove("envoy").expect("a service envoy")
 }
 
 fn texts(list: &Value) -> Vec<&str> {
@@ -72,6 +68,12 @@ fn mounts(service: &Value) -> Vec<(PathBuf, PathBuf)> {
 fn the_image_is_of_the_pinned_version() {
     let image = format!("docker.io/envoyproxy/envoy:v{}", envoy::pinned());
     assert_eq!(service()["image"], image);
+    // Compose reads `.env` beside its file.
+    let env = fs::read_to_string(root().join("envoy/.env")).expect("envoy/.env");
+    assert!(
+        env.lines()
+            .any(|line| line == format!("ENVOY_VERSION={}", envoy::pinned()))
+    );
 }
 
 /// In another folder called `envoy` there may be another project.
@@ -238,17 +240,15 @@ fn a_file_that_envoy_cannot_read_is_named() {
     );
 }
 
-/// `make run-docker` where `docker` only notes what it was asked for, and has no plugin if `compose`
-/// is false.
-fn make_run_docker(compose: bool) -> (std::process::Output, String) {
-    make_run_docker_with(&compose.to_string())
-}
-
-/// The same, where `docker` ends with a line of shell.
-fn make_run_docker_with(line: &str) -> (std::process::Output, String) {
+/// Runs `make run-docker` with a `docker` that only notes its arguments, and ends with a line of shell. Returns
+/// what is printed, and the arguments of each call.
+fn make_run_docker(last_line: &str) -> (std::process::Output, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let (docker, asked) = (folder.path().join("docker"), folder.path().join("asked"));
-    let script = format!("#!/bin/sh\necho \"$@\" >> {}\n{line}\n", asked.display());
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >> {}\n{last_line}\n",
+        asked.display()
+    );
     fs::write(&docker, script).expect("a file");
     fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).expect("a program");
     let path = std::env::var("PATH").expect("PATH");
@@ -265,7 +265,7 @@ fn make_run_docker_with(line: &str) -> (std::process::Output, String) {
 fn make_run_docker_removes_everything_and_reports_errors() {
     for (status, is_error) in [(0, false), (130, false), (1, true)] {
         let up = format!("case $* in *up) exit {status};; esac");
-        let (output, asked) = make_run_docker_with(&up);
+        let (output, asked) = make_run_docker(&up);
         assert_eq!(output.status.success(), !is_error, "{output:?}");
         assert!(asked.ends_with(" down\n"), "{asked}");
     }
@@ -273,7 +273,7 @@ fn make_run_docker_removes_everything_and_reports_errors() {
 
 #[test]
 fn make_run_docker_builds_and_starts_it() {
-    let (output, asked) = make_run_docker(true);
+    let (output, asked) = make_run_docker("true");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(
         asked,
@@ -285,7 +285,7 @@ fn make_run_docker_builds_and_starts_it() {
 
 #[test]
 fn without_docker_make_run_docker_says_what_to_do() {
-    let (output, asked) = make_run_docker(false);
+    let (output, asked) = make_run_docker("false");
     assert!(!output.status.success());
     assert_eq!(asked, "compose version\n");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();

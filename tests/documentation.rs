@@ -25,13 +25,16 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use request_id_configuration as configuration;
-use serde_json::{Value, json};
+use request_id_rules::policy::IdFormat;
+use serde_json::Value;
 use test_support::client::{self, Connection, all};
 use test_support::commands::command;
 use test_support::kustomize;
 use test_support::pages::{self, Block, Page};
+use test_support::shipped::{self, MANAGER, PLUGIN};
 use test_support::svg;
 use test_support::upstream::{Reply, Upstream};
+use test_support::verdict::is_new;
 use xtask::envoy::{self, Output, Process};
 use xtask::{module, root};
 
@@ -129,22 +132,14 @@ fn compare(shown: &[&str], printed: &[String]) -> Result<()> {
 fn without_random(line: &str) -> String {
     let mut line = line.to_owned();
     for start in 0..line.len() {
-        if line.get(start..start + 36).is_some_and(is_new_uuid) {
+        if line
+            .get(start..start + 36)
+            .is_some_and(|part| is_new(IdFormat::Uuid4, part))
+        {
             line.replace_range(start..start + 36, "00000000-0000-0000-0000-000000000000");
         }
     }
     line
-}
-
-/// Whether a text is a version 4 UUID in lower case.
-fn is_new_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            14 => byte == b'4',
-            19 => b"89ab".contains(&byte),
-            _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
-        })
 }
 
 /// Runs `make run` until it says that Envoy is ready.
@@ -348,8 +343,7 @@ fn examples_behave_as_shown() {
     let examples = examples();
     assert!(examples.len() > 30, "{} examples", examples.len());
     let upstream = Upstream::start();
-    let mut config = envoy::shipped(0, 0).expect("a configuration");
-    send_to(&mut config, upstream.port);
+    let mut config = shipped::with_upstream(upstream.port);
     let template = config["static_resources"]["listeners"][0].clone();
     let listeners = config["static_resources"]["listeners"].as_array_mut();
     let listeners = listeners.expect("listeners");
@@ -438,10 +432,8 @@ fn check_headers(
             .map(|value| String::from_utf8_lossy(value).into_owned())
             .collect();
         let is_it = |(expected, found): (&&str, &String)| match *expected {
-            "<new UUID>" => is_new_uuid(found),
-            "<32 hex digits>" => {
-                found.len() == 32 && found.bytes().all(|byte| byte.is_ascii_hexdigit())
-            }
+            "<new UUID>" => is_new(IdFormat::Uuid4, found),
+            "<32 hex digits>" => is_new(IdFormat::Hex32, found),
             value => value == found,
         };
         ensure!(
@@ -454,18 +446,6 @@ fn check_headers(
         new_ids.extend(new.map(|(_, found)| found));
     }
     Ok(())
-}
-
-const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
-const PLUGIN: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
-
-/// Has the shipped configuration send its requests to a server on this port.
-fn send_to(config: &mut Value, port: u16) {
-    config["static_resources"]["clusters"][0]["load_assignment"]["endpoints"] = json!([{
-        "lb_endpoints": [{"endpoint": {"address": {"socket_address": {
-            "address": "127.0.0.1", "port_value": port
-        }}}}]
-    }]);
 }
 
 // YAML
@@ -517,23 +497,21 @@ fn kind(block: &Block, document: &Value) -> Kind {
 fn serve(block: &Block, change: impl FnOnce(&mut Value)) -> String {
     LazyLock::force(&READY);
     let upstream = Upstream::start();
-    let mut config = envoy::shipped(0, 0).expect("a configuration");
-    send_to(&mut config, upstream.port);
+    let mut config = shipped::with_upstream(upstream.port);
     let manager = config["static_resources"]["listeners"][0].pointer_mut(MANAGER);
     change(manager.expect("a connection manager"));
     // The pages on tracing name a collector. Nothing is there, and nothing waits for it.
-    let mut collector = config["static_resources"]["clusters"][0].clone();
-    collector["name"] = "collector".into();
-    collector["load_assignment"]["cluster_name"] = "collector".into();
     let clusters = config["static_resources"]["clusters"].as_array_mut();
-    clusters.expect("clusters").push(collector);
+    clusters
+        .expect("clusters")
+        .push(shipped::cluster("collector", upstream.port));
     let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"])
         .unwrap_or_else(|error| panic!("{}: {error:#}", block.place));
     let mark = envoy.mark();
     let mut connection = Connection::open(envoy.port("main").expect("a port"));
     connection.send(b"GET /shown HTTP/1.1\r\nhost: example\r\n\r\n");
     let id = connection.receive().id();
-    assert!(is_new_uuid(&id), "{}: {id}", block.place);
+    assert!(is_new(IdFormat::Uuid4, &id), "{}: {id}", block.place);
     let received = upstream.received("/shown");
     assert_eq!(received[0].all("x-request-id"), [id.as_bytes()]);
     let lines = envoy.lines_until(mark, |line| line.contains(&id));

@@ -13,7 +13,7 @@ use proptest::strategy::ValueTree;
 use serde_json::{Value, json};
 use test_support::hostile::{self, Source};
 use test_support::message::{Line, as_envoy, source_address};
-use test_support::verdict::ExpectedId;
+use test_support::verdict::{self, ExpectedId};
 use xtask::envoy::Process;
 use xtask::module;
 
@@ -24,7 +24,7 @@ use crate::echo::{
 };
 use crate::testbed::{
     self, MANAGER, REQUEST_HEADERS_OF_ENVOY, RESPONSE_HEADERS_OF_ENVOY, Testbed, at, eventually,
-    is_new_of, tests,
+    tests,
 };
 use test_support::cases;
 use test_support::reference::{Answer, Config, values};
@@ -384,7 +384,7 @@ impl Target {
     /// A new id has its form, and nobody else has it.
     fn check_new(&self, config: &Config, id: &[u8]) {
         let id_text = std::str::from_utf8(id).expect("text");
-        assert!(is_new_of(config.format(), id_text), "{id_text}");
+        assert!(verdict::is_new(config.format(), id_text), "{id_text}");
         let mut found = self.found();
         assert!(found.new_ids.insert(id.to_vec()), "given before");
     }

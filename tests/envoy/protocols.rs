@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, TcpStream};
 
 use request_id_rules::policy::IdFormat;
 
-use crate::testbed::{Testbed, get, is_new, is_new_of, tests};
+use crate::testbed::{Testbed, get, is_new, tests};
 use test_support::client::{Connection, TIMEOUT};
 use test_support::upstream::Reply;
+use test_support::verdict;
 
 tests![
     pipelined_requests_have_ids_of_their_own,
@@ -40,7 +41,7 @@ fn version_7_ids_of_one_worker_sort_by_time(testbed: &Testbed) {
     connection.send(&requests.concat());
     let ids = [(); 200].map(|()| connection.receive().id());
     assert!(ids.is_sorted_by(|one, next| one < next), "{ids:#?}");
-    assert!(ids.iter().all(|id| is_new_of(IdFormat::Uuid7, id)));
+    assert!(ids.iter().all(|id| verdict::is_new(IdFormat::Uuid7, id)));
 }
 
 fn a_response_to_head_carries_the_id(testbed: &Testbed) {

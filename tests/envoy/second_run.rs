@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use test_support::cases::{Line, ORIGINAL};
 use test_support::message::{as_envoy, owned, source_address};
 use test_support::reference::{Config, values};
-use test_support::verdict::{ExpectedId, Verdict};
+use test_support::verdict::{self, ExpectedId, Verdict};
 use xtask::envoy::Process;
 
 use crate::counters::counters;
 use crate::testbed::{
-    self, FILTER, MANAGER, Testbed, at, eventually, get, is_new_of, listener_name, listeners,
-    string_value, tests,
+    self, FILTER, MANAGER, Testbed, at, eventually, get, listener_name, listeners, string_value,
+    tests,
 };
 use test_support::client::{Connection, Response};
 use test_support::upstream::{ReceivedRequest, Reply, Upstream};
@@ -258,7 +258,7 @@ fn check_id(verdict: &Verdict, id: &[u8], shown: &str) {
         ExpectedId::Is(expected) => assert_eq!(id, expected, "{shown}"),
         ExpectedId::New(format) => {
             let id = std::str::from_utf8(id).expect("text");
-            assert!(is_new_of(*format, id), "{id} {shown}");
+            assert!(verdict::is_new(*format, id), "{id} {shown}");
         }
     }
 }

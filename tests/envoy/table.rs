@@ -9,11 +9,10 @@ use request_id_rules::policy::IdFormat;
 use test_support::cases::{self, Case, Echo, Line};
 use test_support::commands::command;
 use test_support::reference::Config;
-use test_support::verdict::ExpectedId;
+use test_support::verdict::{self, ExpectedId};
 
 use crate::testbed::{
     Exchange, REQUEST_HEADERS_OF_ENVOY, RESPONSE_HEADERS_OF_ENVOY, Setup, Shared, Testbed,
-    is_new_of,
 };
 use test_support::client::{Headers, all};
 use xtask::{module, root};
@@ -124,7 +123,7 @@ fn check_id(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<String>) -> 
         ExpectedId::Is(expected) => assert_eq!(id, *expected, "{exchange:#?}"),
         ExpectedId::New(format) => {
             let id = String::from_utf8(id.clone()).expect("text");
-            assert!(is_new_of(*format, &id), "{id}");
+            assert!(verdict::is_new(*format, &id), "{id}");
             assert!(new_ids.insert(id.clone()), "{id} was given before");
         }
     }

@@ -18,7 +18,10 @@ use xtask::module;
 
 use test_support::cases::{self, Case, Line};
 use test_support::client::{Connection, Response};
+use test_support::shipped::cluster;
+pub use test_support::shipped::{FILTER, MANAGER, PLUGIN};
 use test_support::upstream::{ReceivedRequest, Reply, Upstream};
+use test_support::verdict;
 
 /// A test of this program: its name and what it does.
 pub type Test = (&'static str, fn(&Testbed));
@@ -311,12 +314,6 @@ pub const RESPONSE_HEADERS_OF_ENVOY: [&str; 4] = [
     "x-envoy-upstream-service-time",
 ];
 
-/// Where, in a listener, the connection manager stands, our filter, and its plugin.
-pub const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
-pub const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0";
-pub const PLUGIN: &str =
-    "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
-
 impl Setup {
     pub fn apply(&self, config: &mut Value, collector: u16) -> anyhow::Result<()> {
         let shipped = envoy::shipped(0, 0)?
@@ -465,12 +462,6 @@ pub fn string_value(text: &str) -> Value {
     json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text})
 }
 
-pub fn cluster(name: &str, port: u16) -> Value {
-    json!({"name": name, "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
-        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
-    ]}]}})
-}
-
 /// The listeners of a configuration.
 pub fn listeners(config: &mut Value) -> &mut Vec<Value> {
     at(config, "/static_resources/listeners")
@@ -512,26 +503,5 @@ pub fn start(config: &Value, arguments: &str) -> Process {
 
 /// Whether `id` is a new one by default: a version 4 UUID in lower case.
 pub fn is_new(id: &str) -> bool {
-    is_new_of(IdFormat::Uuid4, id)
-}
-
-/// Whether `id` has the form of a new one.
-pub fn is_new_of(format: IdFormat, id: &str) -> bool {
-    let version = match format {
-        IdFormat::Uuid4 => b'4',
-        IdFormat::Uuid7 => b'7',
-        IdFormat::Hex32 => {
-            return id.len() == 32
-                && id
-                    .bytes()
-                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        }
-    };
-    id.len() == 36
-        && id.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            14 => byte == version,
-            19 => b"89ab".contains(&byte),
-            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
-        })
+    verdict::is_new(IdFormat::Uuid4, id)
 }

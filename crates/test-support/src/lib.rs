@@ -13,6 +13,7 @@
 //! | [`commands`] | commands as a user runs them |
 //! | [`kustomize`] | the manifests under `envoy/` |
 //! | [`pages`] | the documentation, taken apart |
+//! | [`shipped`] | the configuration of Envoy that the project ships, with another upstream |
 //! | [`svg`] | the chart that `make bench` draws |
 
 #![deny(missing_docs)]
@@ -31,6 +32,8 @@ pub mod message;
 #[cfg(feature = "files")]
 pub mod pages;
 pub mod reference;
+#[cfg(feature = "files")]
+pub mod shipped;
 #[cfg(feature = "files")]
 pub mod svg;
 #[cfg(feature = "servers")]

@@ -37,22 +37,22 @@ pub enum Kind {
     Rejected,
 }
 
-/// How many of 200 requests are of each kind.
-const KINDS: [(Kind, u64); 14] = [
-    (Kind::Answered, 120),
-    (Kind::WithBody, 20),
-    (Kind::DirectResponse, 6),
-    (Kind::UnknownCluster, 6),
-    (Kind::NoRoute, 6),
-    (Kind::Retried, 8),
-    (Kind::Moved, 10),
-    (Kind::ResetBeforeHeaders, 4),
-    (Kind::ResetAfterHeaders, 4),
-    (Kind::ResetWithinBody, 4),
-    (Kind::TimedOut, 1),
-    (Kind::LeftWithinHeaders, 2),
-    (Kind::LeftWithinBody, 5),
-    (Kind::LeftBeforeResponse, 4),
+/// How many of 200 requests are of each kind, and their path.
+const KINDS: [(Kind, u64, &str); 14] = [
+    (Kind::Answered, 120, "/answered"),
+    (Kind::WithBody, 20, "/answered"),
+    (Kind::DirectResponse, 6, "/direct"),
+    (Kind::UnknownCluster, 6, "/unknown"),
+    (Kind::NoRoute, 6, "/answered"),
+    (Kind::Retried, 8, "/retry"),
+    (Kind::Moved, 10, "/moved"),
+    (Kind::ResetBeforeHeaders, 4, "/reset-before-headers"),
+    (Kind::ResetAfterHeaders, 4, "/reset-after-headers"),
+    (Kind::ResetWithinBody, 4, "/reset-within-body"),
+    (Kind::TimedOut, 1, "/slow"),
+    (Kind::LeftWithinHeaders, 2, "/left"),
+    (Kind::LeftWithinBody, 5, "/left"),
+    (Kind::LeftBeforeResponse, 4, "/left"),
 ];
 
 /// The id that a request brings.
@@ -77,12 +77,12 @@ impl Request {
     pub fn planned(number: u64, listener: Listener) -> Self {
         let random = mixed(number);
         let mut place = random % 200;
-        let kind = KINDS.into_iter().find(|(_, share)| {
+        let kind = KINDS.into_iter().find(|(_, share, _)| {
             let is_here = place < *share;
             place = place.wrapping_sub(*share);
             is_here
         });
-        let (kind, _) = kind.expect("200 shares");
+        let (kind, ..) = kind.expect("the shares add up to 200");
         let given = match (random >> 32) % 8 {
             0..4 => Given::Nothing,
             4..6 => Given::Good,
@@ -102,18 +102,9 @@ impl Request {
     }
 
     pub fn path(&self) -> String {
-        let path = match self.kind {
-            Kind::Answered | Kind::WithBody | Kind::NoRoute | Kind::Rejected => "/answered",
-            Kind::DirectResponse => "/direct",
-            Kind::UnknownCluster => "/unknown",
-            Kind::Retried => "/retry",
-            Kind::Moved => "/moved",
-            Kind::ResetBeforeHeaders => "/reset-before-headers",
-            Kind::ResetAfterHeaders => "/reset-after-headers",
-            Kind::ResetWithinBody => "/reset-within-body",
-            Kind::TimedOut => "/slow",
-            Kind::LeftWithinHeaders | Kind::LeftWithinBody | Kind::LeftBeforeResponse => "/left",
-        };
+        let of_kind = KINDS.into_iter().find(|(kind, ..)| *kind == self.kind);
+        // Only rejected requests are of no kind here: they would be answered.
+        let path = of_kind.map_or("/answered", |(.., path)| path);
         format!("{path}?{}", self.number)
     }
 

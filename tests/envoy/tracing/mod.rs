@@ -12,10 +12,11 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use xtask::envoy::{self, Output, Process};
 
-use crate::testbed::{MANAGER, PLUGIN, at, cluster, get, listeners, string_value};
+use crate::testbed::{MANAGER, PLUGIN, at, get, listeners, string_value};
 use collector::Collector;
 use test_support::cases::Line;
 use test_support::client::{Connection, Response};
+use test_support::shipped::cluster;
 use test_support::upstream::{ReceivedRequest, Upstream};
 
 pub fn trials() -> Vec<Trial> {

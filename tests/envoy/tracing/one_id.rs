@@ -9,9 +9,10 @@ use xtask::envoy;
 use super::collector::Collector;
 use super::tracers::Tracer;
 use super::{Ids, Stage, listener, start, with_protocol};
-use crate::testbed::{MANAGER, at, cluster, eventually, get, listeners};
+use crate::testbed::{MANAGER, at, eventually, get, listeners};
 use test_support::cases::Line;
 use test_support::client::Connection;
+use test_support::shipped::cluster;
 use test_support::upstream::Reply;
 
 const PERCENTAGES: [u32; 3] = [0, 50, 100];
