@@ -58,10 +58,9 @@ const NAMES: [&str; 11] = [
 
 fn counts_are_exact_over_workers_and_listeners_within_two_seconds(_: &Testbed) {
     let testbed = Testbed::start(Setup {
-        workers: true,
+        has_two_workers: true,
         ..Setup::default()
-    })
-    .expect("a testbed");
+    });
     let mut expected: BTreeMap<_, _> = NAMES.map(|name| (name.to_owned(), 0)).into();
     assert_eq!(counters(&testbed.envoy), expected);
     let cases = cases::all();
@@ -96,8 +95,7 @@ fn without(calls: &'static [&'static str], line: &str) {
     let testbed = Testbed::start(Setup {
         without: calls,
         ..Setup::default()
-    })
-    .expect("a testbed");
+    });
     let mut connection = Connection::open(testbed.port);
     connection.send(&get("test", &testbed.unique("/"), &[]));
     assert!(is_new(&connection.receive().id()));

@@ -33,12 +33,12 @@ fn start(
     sampling: Option<u32>,
     collector: u16,
 ) -> (Process, u16) {
-    let mut config = testbed::config(upstream, &[configuration]).expect("a configuration");
+    let mut config = testbed::config(upstream, &[configuration]);
     let setup = Setup {
         sampling,
         ..Setup::default()
     };
-    setup.apply(&mut config, collector).expect("a setup");
+    setup.apply(&mut config, collector);
     let envoy = testbed::start(&config, "--concurrency 1 --log-level error");
     let port = envoy.port(&listener_name(0)).expect("a port");
     (envoy, port)

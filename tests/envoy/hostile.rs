@@ -26,7 +26,6 @@ use crate::testbed::{
     self, MANAGER, REQUEST_HEADERS_OF_ENVOY, RESPONSE_HEADERS_OF_ENVOY, Testbed, at, eventually,
     tests,
 };
-use test_support::cases;
 use test_support::reference::{Answer, Config, values};
 
 tests![no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id];
@@ -184,17 +183,12 @@ struct Found {
 impl Target {
     fn start() -> Self {
         module::build().expect("a module");
-        let mut configurations: Vec<_> = cases::all().iter().map(|case| case.config).collect();
-        configurations.sort_unstable();
-        configurations.dedup();
-        let mut config = testbed::config(start_http1(), &configurations).expect("a configuration");
+        let configurations = testbed::configurations();
+        let mut config = testbed::config(start_http1(), &configurations);
         let listeners = testbed::listeners(&mut config);
         let mut plain = listeners.last().expect("listeners").clone();
         plain["name"] = "plain".into();
-        at(&mut plain, &format!("{MANAGER}/http_filters"))
-            .as_array_mut()
-            .expect("filters")
-            .remove(0);
+        testbed::filters(&mut plain).remove(0);
         listeners.push(plain);
         for listener in listeners
             .iter_mut()
@@ -331,13 +325,10 @@ impl Target {
                     let sent = values(&request, original);
                     assert_eq!(values(&received, original), expected.originals(&sent));
                 }
-                // All others.
-                let ours = [Some(config.header.as_str()), config.original()];
-                let ours: Vec<_> = ours.into_iter().flatten().collect();
-                let others = |lines: &[Line]| {
-                    without(lines, &[&ours[..], &REQUEST_HEADERS_OF_ENVOY].concat())
-                };
-                assert_eq!(others(&received), others(&request));
+                let by_filter = [config.original().unwrap_or_default(), &config.header];
+                let others_of =
+                    |lines: &[Line]| others(lines, &by_filter, REQUEST_HEADERS_OF_ENVOY);
+                assert_eq!(others_of(&received), others_of(&request));
                 // The response.
                 let response = as_envoy(&message.response);
                 let answer = config.response(&id, &response, None);
@@ -346,15 +337,14 @@ impl Target {
                     counters.push("aws_normalized".into());
                 }
                 assert_eq!(Answer::of(&outcome.headers, &config.header), answer);
-                let ours = [
+                let by_filter = [
                     &config.header,
                     "x-amzn-requestid",
                     "access-control-expose-headers",
                 ];
-                let others = |lines: &[Line]| {
-                    without(lines, &[&ours[..], &RESPONSE_HEADERS_OF_ENVOY].concat())
-                };
-                assert_eq!(others(&outcome.headers), others(&response));
+                let others_of =
+                    |lines: &[Line]| others(lines, &by_filter, RESPONSE_HEADERS_OF_ENVOY);
+                assert_eq!(others_of(&outcome.headers), others_of(&response));
             }
             status => {
                 let plain = plain();
@@ -427,15 +417,15 @@ fn joined(lines: &[Line], header: &str) -> Vec<u8> {
     values.join(&b',')
 }
 
-/// The lines with other names, in an order of their own.
-fn without(lines: &[Line], names: &[&str]) -> Vec<String> {
-    let lines = lines.iter().map(|(name, value)| {
-        let name = name.to_ascii_lowercase();
-        (name.escape_ascii().to_string(), value.escape_ascii())
-    });
-    let others = lines.filter(|(name, _)| !names.contains(&name.as_str()));
+/// The lines that neither the filter nor Envoy sets, in an order of their own.
+fn others(lines: &[Line], by_filter: &[&str], by_envoy: &str) -> Vec<Line> {
+    let is_other = |name: &[u8]| {
+        let mut names = by_envoy.split(' ').chain(by_filter.iter().copied());
+        !names.any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+    };
+    let others = lines.iter().filter(|(name, _)| is_other(name));
     let mut others: Vec<_> = others
-        .map(|(name, value)| format!("{name}: {value}"))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
         .collect();
     others.sort();
     others

@@ -12,7 +12,7 @@ use xtask::envoy::Process;
 
 use crate::counters::counters;
 use crate::testbed::{
-    self, FILTER, MANAGER, Testbed, at, eventually, get, listener_name, listeners, string_value,
+    self, FILTER, Testbed, at, eventually, filters, get, listener_name, listeners, string_value,
     tests,
 };
 use test_support::client::{Connection, Response};
@@ -92,7 +92,7 @@ impl Proxy {
         let unavailable = b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_vec();
         upstream.expect("/failing", Reply::Bytes(unavailable));
         let first: Vec<_> = chains.iter().map(|chain| chain[0]).collect();
-        let mut config = testbed::config(upstream.port, &first).expect("a configuration");
+        let mut config = testbed::config(upstream.port, &first);
         for (index, chain) in chains.iter().enumerate() {
             let name = listener_name(index);
             let listener = listeners(&mut config)
@@ -100,8 +100,7 @@ impl Proxy {
                 .find(|listener| listener["name"] == name)
                 .expect("a listener for every configuration");
             let plugin = at(listener, FILTER).clone();
-            let filters = at(listener, &format!("{MANAGER}/http_filters"));
-            let filters = filters.as_array_mut().expect("a list");
+            let filters = filters(listener);
             for (index, configuration) in chain.iter().enumerate().skip(1) {
                 let mut next = plugin.clone();
                 next["name"] = format!("plugin {index}").into();
@@ -314,7 +313,6 @@ fn a_filter_in_between_that_changes_the_id_is_respected(_: &Testbed) {
     let untrusting = r#"{"incoming": {"trust": "none"}}"#;
     let lua = r#"function envoy_on_request(handle) handle:headers():replace("x-request-id", "by-lua") end"#;
     let proxy = Proxy::start(&[vec![untrusting; 2]], |listener| {
-        let filters = at(listener, &format!("{MANAGER}/http_filters"));
         let lua = json!({
             "name": "lua",
             "typed_config": {
@@ -322,7 +320,7 @@ fn a_filter_in_between_that_changes_the_id_is_respected(_: &Testbed) {
                 "default_source_code": {"inline_string": lua},
             },
         });
-        filters.as_array_mut().expect("a list").insert(1, lua);
+        filters(listener).insert(1, lua);
     });
     let round_trip = proxy.send(0, "/last", &[]);
     let id = String::from_utf8(round_trip.id("x-request-id")).expect("text");
@@ -351,7 +349,6 @@ fn a_host_that_does_not_remember_ids_is_named_in_one_warning(_: &Testbed) {
 fn no_way_for_a_stream_to_pass_two_contexts_of_one_plugin_traps(_: &Testbed) {
     let proxy = Proxy::start(&[vec!["{}"]], |listener| {
         let plugin = at(listener, FILTER).clone();
-        let filters = at(listener, &format!("{MANAGER}/http_filters"));
         let on_demand = json!({
             "name": "on demand",
             "typed_config": {
@@ -369,10 +366,7 @@ fn no_way_for_a_stream_to_pass_two_contexts_of_one_plugin_traps(_: &Testbed) {
                 "abort": {"header_abort": {}, "percentage": {"numerator": 100}},
             },
         });
-        filters
-            .as_array_mut()
-            .expect("filters are a list")
-            .splice(1..1, [fault, on_demand, plugin]);
+        filters(listener).splice(1..1, [fault, on_demand, plugin]);
     });
     let abort = ("x-envoy-fault-abort-request", b"418".to_vec());
     for (status, path, lines) in [

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::net::{Ipv4Addr, TcpListener};
+use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,11 +36,11 @@ macro_rules! tests {
 }
 pub(crate) use tests;
 
-/// How a testbed is set up.
+/// How a testbed differs from the default one, in which one worker logs every call of the filter.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
-    /// Whether several workers serve, and of the filter nothing but warnings is logged.
-    pub workers: bool,
+    /// Whether two workers serve, and the filter logs nothing but warnings.
+    pub has_two_workers: bool,
     /// The percentage of requests to trace, if requests are traced. The table's default
     /// configuration is then the one that the project ships.
     pub sampling: Option<u32>,
@@ -49,29 +50,34 @@ pub struct Setup {
     pub without: &'static [&'static str],
 }
 
-/// The testbeds that tests share, each made by the first test that needs it.
+/// The testbeds that tests share, by the percentage of requests that are traced. The first test that needs a
+/// testbed starts it.
 #[derive(Default)]
-pub struct Shared([OnceLock<Result<Testbed, String>>; 3]);
+pub struct SharedTestbeds([OnceLock<Option<Testbed>>; 3]);
 
-impl Shared {
-    /// With so many per cent of the requests traced, or without tracing.
-    pub fn traced(&self, sampling: Option<u32>) -> Result<&Testbed, String> {
-        let [plain, half, whole] = &self.0;
-        let testbed = match sampling {
-            None => plain,
-            Some(50) => half,
-            Some(100) => whole,
+impl SharedTestbeds {
+    pub fn get(&self, sampling: Option<u32>) -> Result<&Testbed, &str> {
+        let place = match sampling {
+            None => 0,
+            Some(50) => 1,
+            Some(100) => 2,
             Some(other) => panic!("no testbed samples {other} %"),
         };
         let setup = Setup {
             sampling,
             ..Setup::default()
         };
-        testbed
-            .get_or_init(|| Testbed::start(setup).map_err(|error| format!("{error:#}")))
-            .as_ref()
-            .map_err(Clone::clone)
+        let testbed = self.0[place].get_or_init(|| catch_unwind(|| Testbed::start(setup)).ok());
+        testbed.as_ref().ok_or("the testbed has not started")
     }
+}
+
+/// Returns each configuration of the table once.
+pub fn configurations() -> Vec<&'static str> {
+    let mut configurations: Vec<_> = cases::all().iter().map(|case| case.config).collect();
+    configurations.sort_unstable();
+    configurations.dedup();
+    configurations
 }
 
 pub struct Testbed {
@@ -116,47 +122,34 @@ impl Exchange {
 }
 
 impl Testbed {
-    pub fn start(setup: Setup) -> anyhow::Result<Self> {
-        module::build()?;
+    pub fn start(setup: Setup) -> Self {
+        module::build().expect("the module can be built");
         let (upstream, collector) = (Upstream::start(), Upstream::start());
-        let mut configurations: Vec<_> = cases::all().iter().map(|case| case.config).collect();
-        configurations.sort_unstable();
-        configurations.dedup();
-        let mut config = config(upstream.port, &configurations)?;
-        setup.apply(&mut config, collector.port)?;
-        let arguments = if setup.workers {
-            [
-                "--concurrency",
-                "2",
-                "--log-level",
-                "error",
-                "--component-log-level",
-                "wasm:warning",
-            ]
+        let configurations = configurations();
+        let mut config = config(upstream.port, &configurations);
+        setup.apply(&mut config, collector.port);
+        let (workers, level) = if setup.has_two_workers {
+            (2, "warning")
         } else {
-            [
-                "--concurrency",
-                "1",
-                "--log-level",
-                "error",
-                "--component-log-level",
-                "wasm:trace",
-            ]
+            (1, "trace")
         };
-        let envoy = Process::start(&config, &Output::Kept, &arguments)?;
-        let mut ports = HashMap::new();
-        for (number, configuration) in configurations.into_iter().enumerate() {
-            ports.insert(configuration, envoy.port(&listener_name(number))?);
-        }
-        Ok(Self {
+        let arguments =
+            format!("--concurrency {workers} --log-level error --component-log-level wasm:{level}");
+        let envoy = start(&config, &arguments);
+        let port = |name: &str| envoy.port(name).expect("Envoy listens");
+        let numbered = configurations.into_iter().enumerate();
+        let ports: HashMap<_, _> = numbered
+            .map(|(number, text)| (text, port(&listener_name(number))))
+            .collect();
+        Self {
             port: ports[""],
-            edge: envoy.port("edge")?,
+            edge: port("edge"),
             ports,
             upstream,
             envoy,
             exchanges: AtomicUsize::default(),
             settled: AtomicUsize::default(),
-        })
+        }
     }
 
     /// How many plugins the filter is here.
@@ -292,35 +285,18 @@ pub fn get(host: &str, path: &str, lines: &[Line]) -> Vec<u8> {
     request
 }
 
-/// The request headers that Envoy sets or removes itself.
-pub const REQUEST_HEADERS_OF_ENVOY: [&str; 11] = [
-    "host",
-    "content-length",
-    "x-forwarded-proto",
-    "x-envoy-expected-rq-timeout-ms",
-    "x-envoy-internal",
-    "x-envoy-external-address",
-    "x-envoy-original-url", // after an internal redirect
-    "x-b3-traceid",
-    "x-b3-spanid",
-    "x-b3-parentspanid",
-    "x-b3-sampled",
-];
+/// The request headers that Envoy sets or removes itself: the last ones after an internal redirect and with tracing.
+pub const REQUEST_HEADERS_OF_ENVOY: &str = "host content-length x-forwarded-proto x-envoy-expected-rq-timeout-ms \
+     x-envoy-internal x-envoy-external-address x-envoy-original-url x-b3-traceid x-b3-spanid x-b3-parentspanid \
+     x-b3-sampled";
 /// The response headers that Envoy sets itself.
-pub const RESPONSE_HEADERS_OF_ENVOY: [&str; 4] = [
-    "content-length",
-    "date",
-    "server",
-    "x-envoy-upstream-service-time",
-];
+pub const RESPONSE_HEADERS_OF_ENVOY: &str =
+    "content-length date server x-envoy-upstream-service-time";
 
 impl Setup {
-    pub fn apply(&self, config: &mut Value, collector: u16) -> anyhow::Result<()> {
-        let shipped = envoy::shipped(0, 0)?
-            .pointer(&format!(
-                "/static_resources/listeners/0{PLUGIN}/configuration"
-            ))
-            .cloned();
+    pub fn apply(&self, config: &mut Value, collector: u16) {
+        let mut shipped = envoy::shipped(0, 0).expect("the configuration is valid");
+        let shipped = at(&mut listeners(&mut shipped)[0], PLUGIN)["configuration"].take();
         for listener in listeners(config)
             .iter_mut()
             .filter(|listener| listener["name"] != "demo")
@@ -329,24 +305,17 @@ impl Setup {
                 at(listener, MANAGER)["tracing"] = tracing(sampling);
                 let plugin = at(listener, PLUGIN);
                 if plugin["configuration"] == string_value("") {
-                    plugin["configuration"] = shipped
-                        .clone()
-                        .expect("a configuration in envoy/envoy.yaml");
+                    plugin["configuration"] = shipped.clone();
                 }
             }
             if let Some(module) = &self.module {
-                let file = format!("{PLUGIN}/vm_config/code/local/filename");
-                *at(listener, &file) = json!(module);
+                at(listener, PLUGIN)["vm_config"]["code"]["local"]["filename"] = json!(module);
             }
             if !self.without.is_empty() {
                 restrict(listener, self.without);
             }
         }
-        let clusters = at(config, "/static_resources/clusters")
-            .as_array_mut()
-            .expect("a list");
-        clusters.push(cluster("collector", collector));
-        Ok(())
+        clusters(config).push(cluster("collector", collector));
     }
 }
 
@@ -388,8 +357,8 @@ pub fn listener_name(number: usize) -> String {
 
 /// `envoy/envoy.yaml` on free ports, changed for tests: a listener for each configuration of the
 /// filter, the test's upstream in place of the demo's, and routes that end in each way a route can.
-pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
-    let mut config = envoy::shipped(0, 0)?;
+pub fn config(upstream: u16, configurations: &[&str]) -> Value {
+    let mut config = envoy::shipped(0, 0).expect("the configuration is valid");
     config["node"] = json!({"id": "test", "cluster": "test"}); // which discovery requires
     let listener = at(&mut config, "/static_resources/listeners/0");
     let manager = at(listener, MANAGER);
@@ -439,8 +408,10 @@ pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
     for (number, configuration) in configurations.iter().enumerate() {
         listeners.push(with_configuration(&listener_name(number), configuration));
     }
-    let refused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
+    let refused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let refused = refused
+        .local_addr()
+        .expect("the socket has an address")
         .port();
     let mut with_http2 = cluster("h2", crate::echo::start_http2());
     with_http2["typed_extension_protocol_options"] = json!({
@@ -449,12 +420,12 @@ pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
             "explicit_http_config": {"http2_protocol_options": {}},
         }
     });
-    *at(&mut config, "/static_resources/clusters") = json!([
+    *clusters(&mut config) = vec![
         cluster("demo", upstream),
         cluster("refused", refused),
-        with_http2
-    ]);
-    Ok(config)
+        with_http2,
+    ];
+    config
 }
 
 /// How a configuration is given to the filter.
@@ -464,9 +435,20 @@ pub fn string_value(text: &str) -> Value {
 
 /// The listeners of a configuration.
 pub fn listeners(config: &mut Value) -> &mut Vec<Value> {
-    at(config, "/static_resources/listeners")
-        .as_array_mut()
-        .expect("a list")
+    let listeners = config["static_resources"]["listeners"].as_array_mut();
+    listeners.expect("the configuration has listeners")
+}
+
+/// The clusters of a configuration.
+pub fn clusters(config: &mut Value) -> &mut Vec<Value> {
+    let clusters = config["static_resources"]["clusters"].as_array_mut();
+    clusters.expect("the configuration has clusters")
+}
+
+/// The HTTP filters of a listener.
+pub fn filters(listener: &mut Value) -> &mut Vec<Value> {
+    let filters = at(listener, MANAGER)["http_filters"].as_array_mut();
+    filters.expect("the listener has HTTP filters")
 }
 
 pub fn at<'a>(value: &'a mut Value, pointer: &str) -> &'a mut Value {

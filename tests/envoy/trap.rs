@@ -83,7 +83,7 @@ impl Trapped {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("trapping.wasm");
         fs::write(&file, trapping()).expect("a file");
-        let mut config = testbed::config(upstream.port, &[""]).expect("a configuration");
+        let mut config = testbed::config(upstream.port, &[""]);
         let listener = listeners(&mut config).last_mut().expect("our listener");
         let name = listener["name"].as_str().expect("a name").to_owned();
         listener["stat_prefix"] = "main".into();

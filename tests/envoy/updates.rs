@@ -43,7 +43,7 @@ const PROBLEMS: [&str; 3] = [
 
 /// The start of an Envoy whose filter has this `configuration`, which has to fail.
 fn failed_start(configuration: Value) -> String {
-    let mut config = testbed::config(1, &[""]).expect("a configuration");
+    let mut config = testbed::config(1, &[""]);
     let listener = listeners(&mut config).last_mut().expect("our listener");
     at(listener, PLUGIN)["configuration"] = configuration;
     match Process::start(&config, &Output::Kept, &[]) {
@@ -217,7 +217,7 @@ impl Drop for StopOnDrop<'_> {
 
 /// The static configuration and, taken from it, our listener on a port of its own.
 fn static_and_listener(upstream: u16) -> (Value, Value, u16) {
-    let mut config = testbed::config(upstream, &[""]).expect("a configuration");
+    let mut config = testbed::config(upstream, &[""]);
     let mut listener = listeners(&mut config).pop().expect("our listener");
     let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = probe.local_addr().expect("an address").port();

@@ -150,7 +150,7 @@ fn run(requests: u64, has_filter: bool) -> Outcomes {
 /// `envoy/envoy.yaml` as the other tests have it, but for what many requests at once need. The filter
 /// of the default configuration is read from a file.
 fn config(upstream: u16, folder: &Path, has_filter: bool) -> (Value, Option<Value>) {
-    let mut config = testbed::config(upstream, &["", REJECT]).expect("a configuration");
+    let mut config = testbed::config(upstream, &["", REJECT]);
     let mut filter = None;
     for listener in listeners(&mut config) {
         if listener["name"] == "demo" {
@@ -163,8 +163,7 @@ fn config(upstream: u16, folder: &Path, has_filter: bool) -> (Value, Option<Valu
         at(manager, "/route_config/virtual_hosts/0")["domains"] = json!(["localhost:*"]);
         at(manager, "/route_config/virtual_hosts/1")["include_request_attempt_count"] = true.into();
         if !has_filter {
-            let filters = at(manager, "/http_filters").as_array_mut();
-            filters.expect("a list").remove(0);
+            testbed::filters(listener).remove(0);
         } else if listener["name"] == listener_name(0) {
             let filter = filter.insert(take_filter(listener, folder));
             publish(folder, slice::from_ref(filter));

@@ -12,7 +12,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use xtask::envoy::{self, Output, Process};
 
-use crate::testbed::{MANAGER, PLUGIN, at, get, listeners, string_value};
+use crate::testbed::{MANAGER, PLUGIN, at, filters, get, listeners, string_value};
 use collector::Collector;
 use test_support::cases::Line;
 use test_support::client::{Connection, Response};
@@ -81,6 +81,9 @@ fn listener(name: &str, ids: Ids) -> Value {
         at(&mut listener, PLUGIN)["configuration"] =
             string_value(r#"{"incoming": {"trust": "none"}}"#);
     }
+    if matches!(ids, Ids::Envoy | Ids::EnvoyAtEdge | Ids::Nobody) {
+        filters(&mut listener).remove(0);
+    }
     let manager = at(&mut listener, MANAGER);
     manager["route_config"] = json!({"validate_clusters": false, "virtual_hosts": [
         {"name": "no route", "domains": ["nowhere"]},
@@ -92,12 +95,6 @@ fn listener(name: &str, ids: Ids) -> Value {
             {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}},
         ]},
     ]});
-    if matches!(ids, Ids::Envoy | Ids::EnvoyAtEdge | Ids::Nobody) {
-        manager["http_filters"]
-            .as_array_mut()
-            .expect("a list")
-            .remove(0);
-    }
     if ids == Ids::FilterWithoutMutation {
         manager["early_header_mutation_extensions"].take();
     }

@@ -9,7 +9,7 @@ use xtask::envoy;
 use super::collector::Collector;
 use super::tracers::Tracer;
 use super::{Ids, Stage, listener, start, with_protocol};
-use crate::testbed::{MANAGER, at, eventually, get, listeners};
+use crate::testbed::{self, MANAGER, at, eventually, get, listeners};
 use test_support::cases::Line;
 use test_support::client::Connection;
 use test_support::shipped::cluster;
@@ -276,13 +276,10 @@ fn front(clusters: Vec<Value>) -> Value {
     ] {
         manager[setting].take();
     }
-    manager["http_filters"]
-        .as_array_mut()
-        .expect("a list")
-        .remove(0);
     manager["route_config"] = json!({"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
         {"match": {"prefix": "/"}, "route": {"cluster_header": "target"}},
     ]}]});
+    testbed::filters(listener).remove(0);
     let listener = listener.take();
     config["static_resources"] = json!({"listeners": [listener], "clusters": clusters});
     config

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Ids, Stage, listener};
-use crate::testbed::{MANAGER, at, get, is_new};
+use crate::testbed::{filters, get, is_new};
 use test_support::cases::Line;
 use test_support::client::Response;
 
@@ -82,7 +82,7 @@ pub fn is_replaced() {
 pub fn is_hidden_by_local_reply_config() {
     let stage = Stage::start(|_| {
         let mut listener = listener("listener", Ids::Filter);
-        let filters = at(&mut listener, MANAGER)["http_filters"].as_array_mut();
+        let filters = filters(&mut listener);
         let denies = json!({
             "name": "rbac",
             "typed_config": {
@@ -90,7 +90,7 @@ pub fn is_hidden_by_local_reply_config() {
                 "rules": {"action": "ALLOW"},
             },
         });
-        filters.expect("a list").insert(0, denies);
+        filters.insert(0, denies);
         vec![listener]
     });
     let (response, received, log) = exchange(&stage, "listener", "test", "/new", &[]);
