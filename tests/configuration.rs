@@ -18,7 +18,7 @@ fn problems(text: impl AsRef<[u8]>) -> Vec<String> {
 fn effective(text: &str) -> Value {
     let accepted = configuration::read(text.as_bytes())
         .unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
-    serde_json::from_str(&accepted.effective).expect("JSON")
+    serde_json::from_str(&accepted.effective).expect("the text is valid JSON")
 }
 
 #[test]
@@ -340,13 +340,13 @@ fn every_key_has_a_description_and_a_default() {
     for key in configuration::keys() {
         assert!(key.description.ends_with('.'), "{}", key.path);
         let pointer = format!("/{}", key.path.replace('.', "/"));
-        let shown = default.pointer(&pointer).expect("a default");
+        let shown = default.pointer(&pointer).expect("there is a default");
         assert_eq!(shown.to_string(), key.default, "{}", key.path);
     }
 }
 
 fn validator() -> jsonschema::Validator {
-    jsonschema::validator_for(&schema::schema()).expect("a schema")
+    jsonschema::validator_for(&schema::schema()).expect("the schema is valid")
 }
 
 #[test]

@@ -42,8 +42,8 @@ static PAGES: LazyLock<Vec<Page>> = LazyLock::new(pages::all);
 
 /// The module and Envoy, which the first test that needs them builds and installs.
 static READY: LazyLock<()> = LazyLock::new(|| {
-    module::build().expect("a module");
-    envoy::binary().expect("an Envoy");
+    module::build().expect("the module can be built");
+    envoy::binary().expect("Envoy starts");
 });
 
 /// The blocks of a language, of all pages.
@@ -78,8 +78,8 @@ impl Drop for Run {
 
 fn free_ports() -> [u16; 2] {
     let listeners =
-        [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("an address").port())
+        [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
+    listeners.map(|listener| listener.local_addr().expect("the socket has an address").port())
 }
 
 /// The commands of a block, each with the output that it shows.
@@ -220,7 +220,7 @@ fn commands_print_what_the_pages_show() {
 /// The test above leaves `make test` to the gate.
 #[test]
 fn the_gate_runs_the_tests() {
-    let gate = fs::read_to_string(root().join(".ci/run")).expect(".ci/run");
+    let gate = fs::read_to_string(root().join(".ci/run")).expect(".ci/run can be read");
     let all = "set -- lint deny test test-tools test-kubernetes fuzz";
     assert!(gate.contains(all), "{gate}");
 }
@@ -242,7 +242,7 @@ fn configurations_are_accepted_and_show_every_key() {
 #[test]
 fn the_configuration_with_all_keys_shows_their_defaults() {
     let all = blocks("json").max_by_key(|block| block.text.len());
-    assert_eq!(keys(&json_of(all.expect("a configuration"))), defaults());
+    assert_eq!(keys(&json_of(all.expect("the configuration is valid"))), defaults());
 }
 
 fn json_of(block: &Block) -> Value {
@@ -252,7 +252,7 @@ fn json_of(block: &Block) -> Value {
 /// The keys of a configuration by their paths, with their values.
 fn keys(configuration: &Value) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
-    for (key, value) in configuration.as_object().expect("an object") {
+    for (key, value) in configuration.as_object().expect("the value is an object") {
         if value.is_object() {
             let below = keys(value).into_iter();
             found.extend(below.map(|(path, value)| (format!("{key}.{path}"), value)));
@@ -267,7 +267,7 @@ fn keys(configuration: &Value) -> BTreeMap<String, Value> {
 fn defaults() -> BTreeMap<String, Value> {
     fn collect(schema: &Value) -> BTreeMap<String, Value> {
         let mut found = BTreeMap::new();
-        for (key, value) in schema["properties"].as_object().expect("properties") {
+        for (key, value) in schema["properties"].as_object().expect("the schema has properties") {
             if value["type"] == "object" {
                 let below = collect(value).into_iter();
                 found.extend(below.map(|(path, value)| (format!("{key}.{path}"), value)));
@@ -277,8 +277,8 @@ fn defaults() -> BTreeMap<String, Value> {
         }
         found
     }
-    let schema = fs::read_to_string(root().join("envoy/config.schema.json")).expect("the schema");
-    collect(&serde_json::from_str(&schema).expect("JSON"))
+    let schema = fs::read_to_string(root().join("envoy/config.schema.json")).expect("the schema can be read");
+    collect(&serde_json::from_str(&schema).expect("the text is valid JSON"))
 }
 
 /// An example of a request, with the configuration that it runs with.
@@ -346,15 +346,15 @@ fn examples_behave_as_shown() {
     let mut config = shipped::with_upstream(upstream.port);
     let template = config["static_resources"]["listeners"][0].clone();
     let listeners = config["static_resources"]["listeners"].as_array_mut();
-    let listeners = listeners.expect("listeners");
+    let listeners = listeners.expect("the configuration has listeners");
     for example in &examples {
         let mut listener = template.clone();
         listener["name"] = example.listener.clone().into();
-        let plugin = listener.pointer_mut(PLUGIN).expect("the filter");
+        let plugin = listener.pointer_mut(PLUGIN).expect("the listener has the filter");
         plugin["configuration"]["value"] = example.configuration.into();
         listeners.push(listener);
     }
-    let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
+    let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("Envoy starts");
 
     let failures: Vec<_> = examples
         .iter()
@@ -499,16 +499,16 @@ fn serve(block: &Block, change: impl FnOnce(&mut Value)) -> String {
     let upstream = Upstream::start();
     let mut config = shipped::with_upstream(upstream.port);
     let manager = config["static_resources"]["listeners"][0].pointer_mut(MANAGER);
-    change(manager.expect("a connection manager"));
+    change(manager.expect("the listener has a connection manager"));
     // The pages on tracing name a collector. Nothing is there, and nothing waits for it.
     let clusters = config["static_resources"]["clusters"].as_array_mut();
     clusters
-        .expect("clusters")
+        .expect("the configuration has clusters")
         .push(shipped::cluster("collector", upstream.port));
     let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"])
         .unwrap_or_else(|error| panic!("{}: {error:#}", block.place));
     let mark = envoy.mark();
-    let mut connection = Connection::open(envoy.port("main").expect("a port"));
+    let mut connection = Connection::open(envoy.port("main").expect("Envoy listens"));
     connection.send(b"GET /shown HTTP/1.1\r\nhost: example\r\n\r\n");
     let id = connection.receive().id();
     assert!(is_new(IdFormat::Uuid4, &id), "{}: {id}", block.place);
@@ -518,7 +518,7 @@ fn serve(block: &Block, change: impl FnOnce(&mut Value)) -> String {
     lines
         .unwrap_or_else(|error| panic!("{}: {error:#}", block.place))
         .pop()
-        .expect("a line")
+        .expect("there is a line")
 }
 
 #[test]
@@ -528,7 +528,7 @@ fn parts_of_an_envoy_configuration_serve() {
         if let Kind::Manager = kind(block, &document) {
             count += 1;
             serve(block, |manager| {
-                for (key, value) in document.as_object().expect("a mapping") {
+                for (key, value) in document.as_object().expect("the value is a mapping") {
                     manager[key] = value.clone();
                 }
             });
@@ -540,14 +540,14 @@ fn parts_of_an_envoy_configuration_serve() {
 /// What it shows first is a part of `envoy/envoy.yaml`, which the other tests run.
 #[test]
 fn the_page_on_envoy_shows_the_shipped_configuration() {
-    let shipped = envoy::read_config(&root().join("envoy/envoy.yaml")).expect("YAML");
+    let shipped = envoy::read_config(&root().join("envoy/envoy.yaml")).expect("the text is valid YAML");
     let manager = &shipped["static_resources"]["listeners"][0].pointer(MANAGER);
-    let manager = manager.expect("a connection manager");
+    let manager = manager.expect("the listener has a connection manager");
     let of_the_page = documents()
         .into_iter()
         .find(|(block, _)| block.place.starts_with("docs/deploy/envoy.md:"));
-    let (_, shown) = of_the_page.expect("a part of the configuration");
-    for (key, value) in shown.as_object().expect("a mapping") {
+    let (_, shown) = of_the_page.expect("there is a part of the configuration");
+    for (key, value) in shown.as_object().expect("the value is a mapping") {
         assert_eq!(&manager[key], value, "{key} differs from envoy/envoy.yaml");
     }
 }
@@ -558,7 +558,7 @@ fn access_logs_of_other_products_show_the_origin() {
     let mut count = 0;
     for (block, document) in documents() {
         let format = match document["meshConfig"]["accessLogFormat"].as_str() {
-            Some(format) => serde_json::from_str(format).expect("JSON"),
+            Some(format) => serde_json::from_str(format).expect("the text is valid JSON"),
             None => {
                 let settings = &document["spec"]["telemetry"]["accessLog"]["settings"];
                 match &settings[0]["format"]["json"] {
@@ -571,7 +571,7 @@ fn access_logs_of_other_products_show_the_origin() {
         let line = serve(block, |manager| {
             manager["access_log"][0]["typed_config"]["log_format"]["json_format"] = format;
         });
-        let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+        let line: Value = serde_json::from_str(&line).expect("the line is valid JSON");
         assert_eq!(line["origin"], "generated", "{line}");
         assert_eq!(line["request_id"], line["response_request_id"], "{line}");
     }
@@ -628,13 +628,13 @@ fn joined_lines(block: &Block) -> Vec<String> {
 fn commands_for_a_cluster_deploy_the_bases_with_the_users_image() {
     let mut applied = BTreeSet::new();
     for block in blocks("sh") {
-        let copy = tempfile::tempdir().expect("a folder");
+        let copy = tempfile::tempdir().expect("a temporary folder can be made");
         let copied = Command::new("cp")
             .arg("-R")
             .arg(root().join("envoy"))
             .arg(copy.path())
             .status();
-        assert!(copied.expect("cp").success());
+        assert!(copied.expect("cp is missing: install coreutils").success());
         let shell = |arguments: &[&str]| {
             let output = Command::new("bash")
                 .args(arguments)
@@ -647,7 +647,7 @@ fn commands_for_a_cluster_deploy_the_bases_with_the_users_image() {
                 "{}: {errors}",
                 block.place
             );
-            String::from_utf8(output.stdout).expect("text")
+            String::from_utf8(output.stdout).expect("the text is UTF-8")
         };
         shell(&["-n", "-c", &block.text]);
         let lines = joined_lines(block);
@@ -692,7 +692,7 @@ fn check_patch(block: &Block, patch: &str) {
         let (group, _) = proxy["apiVersion"]
             .as_str()
             .and_then(|version| version.split_once('/'))
-            .expect("a group");
+            .expect("there is a group");
         assert_eq!(named["group"], group);
     }
 }
@@ -706,7 +706,7 @@ fn links_lead_somewhere() {
     let mut sources = 0;
     for page in PAGES.iter() {
         let folder = root().join(&page.path);
-        let folder = folder.parent().expect("a folder");
+        let folder = folder.parent().expect("the folder can be used");
         for link in &page.links {
             let target = link.target.as_str();
             if target.starts_with("https://") {
@@ -728,7 +728,7 @@ fn links_lead_somewhere() {
                 );
             }
             if !link.title.is_empty() {
-                let text = fs::read_to_string(&file).expect("text");
+                let text = fs::read_to_string(&file).expect("the text is UTF-8");
                 assert!(
                     text.contains(&link.title) || below(&file).contains(&link.title),
                     "{}: {target} has no {:?}",
@@ -791,13 +791,13 @@ fn the_index_names_every_page_and_the_pages_every_base() {
 /// `make test-matrix` runs the tests with these.
 #[test]
 fn the_readme_names_the_versions_of_envoy_that_are_tested() {
-    let env = fs::read_to_string(root().join("envoy/versions.env")).expect("versions.env");
+    let env = fs::read_to_string(root().join("envoy/versions.env")).expect("versions.env can be read");
     let matrix = env
         .lines()
         .find_map(|line| line.strip_prefix("ENVOY_MATRIX=\"")?.strip_suffix('"'))
-        .expect("a matrix");
+        .expect("there is a matrix");
     let tested: BTreeSet<_> = matrix.split(' ').collect();
-    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md can be read");
     let is_version = |word: &&str| {
         let numbers: Vec<_> = word.split('.').map(str::parse::<u8>).collect();
         matches!(numbers[..], [Ok(1), Ok(10..), Ok(_)])
@@ -830,7 +830,7 @@ fn costs() -> Vec<Vec<[String; 2]>> {
         }
     };
     table
-        .expect("a table of instructions")
+        .expect("there is a table of instructions")
         .split("\n\n")
         .filter(|section| section.contains("no filter"))
         .map(|section| section.lines().filter_map(on_top).collect())
@@ -842,7 +842,7 @@ fn costs() -> Vec<Vec<[String; 2]>> {
 fn the_chart_of_the_costs_shows_the_table() {
     let expected: Vec<_> = costs().into_iter().take(2).flatten().collect();
     assert!(expected.len() > 10, "{expected:?}");
-    let chart = fs::read_to_string(root().join("docs/images/cost.svg")).expect("the chart");
+    let chart = fs::read_to_string(root().join("docs/images/cost.svg")).expect("the chart can be read");
     let texts = svg::texts(&chart);
     for text in expected.iter().flatten() {
         assert!(texts.contains(text), "{text} is not in {texts:?}");
@@ -859,15 +859,15 @@ fn the_chart_of_the_costs_shows_the_table() {
 /// the table costs more with the default configuration.
 #[test]
 fn the_readme_has_the_costs_of_the_table() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md can be read");
     let words = readme.split(|c: char| !(c.is_ascii_digit() || c == ','));
     let named = words.filter_map(|word| word.strip_suffix(",000")?.parse::<f64>().ok());
     let measured = costs().into_iter().take(2).map(|section| {
         let row = section
             .into_iter()
             .find(|[name, _]| name == "this filter, default");
-        let [_, number] = row.expect("a row of this filter");
-        number.parse::<f64>().expect("a number").round()
+        let [_, number] = row.expect("there is a row of this filter");
+        number.parse::<f64>().expect("the text is a number").round()
     });
     assert_eq!(named.collect::<Vec<_>>(), measured.collect::<Vec<_>>());
 }

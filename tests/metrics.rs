@@ -12,10 +12,10 @@ use xtask::{module, root};
 
 /// The series of a scrape: names and labels.
 fn scrape() -> Vec<(String, BTreeMap<String, String>)> {
-    module::build().expect("a module");
-    let config = envoy::shipped(0, 0).expect("a configuration");
-    let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
-    let text = envoy.get("/stats/prometheus").expect("a scrape");
+    module::build().expect("the module can be built");
+    let config = envoy::shipped(0, 0).expect("the configuration is valid");
+    let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("Envoy starts");
+    let text = envoy.get("/stats/prometheus").expect("Envoy shows its metrics");
     let series = text
         .lines()
         .filter(|line| !line.starts_with('#'))
@@ -50,10 +50,10 @@ impl ExprVisitor for Selectors {
 
 /// Every expression of the rules and of the dashboard.
 fn expressions() -> Vec<String> {
-    let rules = envoy::read_config(&root().join("envoy/prometheus-rules.yaml")).expect("rules");
+    let rules = envoy::read_config(&root().join("envoy/prometheus-rules.yaml")).expect("the rules can be read");
     let dashboard =
-        fs::read_to_string(root().join("envoy/grafana-dashboard.json")).expect("a dashboard");
-    let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
+        fs::read_to_string(root().join("envoy/grafana-dashboard.json")).expect("the dashboard can be read");
+    let dashboard: Value = serde_json::from_str(&dashboard).expect("the text is valid JSON");
     let mut expressions = Vec::new();
     collect(&rules, &mut expressions);
     collect(&dashboard, &mut expressions);
@@ -87,7 +87,7 @@ fn rules_and_dashboard_ask_for_what_there_is() {
     for text in &expressions {
         let expression = parser::parse(text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let mut selectors = Selectors::default();
-        walk_expr(&mut selectors, &expression).expect("a walk");
+        walk_expr(&mut selectors, &expression).expect("the visitor does not fail");
         for selector in selectors.0 {
             let name = selector.name.as_deref().unwrap_or_default();
             if name == "pilot_total_xds_rejects" {
@@ -95,7 +95,7 @@ fn rules_and_dashboard_ask_for_what_there_is() {
             }
             if name.starts_with("request_id_filter:") {
                 let rules =
-                    fs::read_to_string(root().join("envoy/prometheus-rules.yaml")).expect("rules");
+                    fs::read_to_string(root().join("envoy/prometheus-rules.yaml")).expect("the rules can be read");
                 assert!(
                     rules.contains(&format!("- record: {name}\n")),
                     "{name} is not recorded"

@@ -6,18 +6,18 @@ use std::sync::LazyLock;
 use xtask::{module, root};
 
 static MODULE: LazyLock<Vec<u8>> =
-    LazyLock::new(|| fs::read(module::build().expect("a module")).expect("the built module"));
+    LazyLock::new(|| fs::read(module::build().expect("the module can be built")).expect("the module can be read"));
 
 #[test]
 fn it_exports_what_envoy_has_to_call_and_nothing_else() {
-    let (exports, _) = module::interface(&MODULE).expect("a module");
+    let (exports, _) = module::interface(&MODULE).expect("the module can be built");
     assert_eq!(exports, module::EXPORTS);
 }
 
 /// A dependency that drags in another import could keep the module from loading.
 #[test]
 fn it_imports_what_envoy_has() {
-    let (_, imports) = module::interface(&MODULE).expect("a module");
+    let (_, imports) = module::interface(&MODULE).expect("the module can be built");
     let from = |module, names: &str| -> Vec<String> {
         names
             .split(' ')
@@ -45,7 +45,7 @@ const WASI_IMPORTS: &str = "environ_get environ_sizes_get fd_write proc_exit ran
 /// Panics name files, which are in other folders on other machines.
 #[test]
 fn it_names_no_folder_of_this_machine() {
-    let home = std::env::home_dir().expect("a home");
+    let home = std::env::home_dir().expect("there is a home directory");
     for folder in [home, root()] {
         let name = format!("{}/", folder.display());
         let mut windows = MODULE.windows(name.len());
@@ -64,7 +64,7 @@ const LARGEST_FUNCTION: usize = 5_200;
 
 #[test]
 fn its_code_is_small() {
-    let size = module::code_size(&MODULE).expect("a module");
+    let size = module::code_size(&MODULE).expect("the module can be built");
     assert!(size.section <= LARGEST_CODE, "{} bytes", size.section);
     assert!(
         size.largest_function <= LARGEST_FUNCTION,

@@ -38,7 +38,7 @@ fn check_request(case: &Case) {
     let name = case.name;
     let policy = policy(case.config);
     let verdict = &case.verdict;
-    let decision = decide_on_request(&policy, &message(&case.request)).expect("a decision");
+    let decision = decide_on_request(&policy, &message(&case.request)).expect("the host has random bytes");
     assert_eq!(decision.id, expected_id(case), "{name}");
     assert_eq!(decision.outcome.to_string(), verdict.origin, "{name}");
     assert_eq!(
@@ -63,8 +63,8 @@ fn check_request(case: &Case) {
 
 fn rejection_detail(policy: &Policy, id: &RequestId, invalid: Invalid) -> String {
     let body: serde_json::Value =
-        serde_json::from_str(&rejection::body(policy, id, invalid)).expect("JSON");
-    body["detail"].as_str().expect("text").to_owned()
+        serde_json::from_str(&rejection::body(policy, id, invalid)).expect("the text is valid JSON");
+    body["detail"].as_str().expect("the text is UTF-8").to_owned()
 }
 
 fn check_response(case: &Case) {
@@ -93,7 +93,7 @@ fn check_response(case: &Case) {
 fn expected_id(case: &Case) -> RequestId {
     match &case.verdict.id {
         ExpectedId::Is(id) => RequestId::from_header(id.clone()),
-        ExpectedId::New(format) => new_id(*format, [0x5a; 16]).expect("an id"),
+        ExpectedId::New(format) => new_id(*format, [0x5a; 16]).expect("there is an id"),
     }
 }
 
@@ -121,8 +121,8 @@ fn python_derives_the_same_ids() {
             && !value.eq_ignore_ascii_case(id);
         // Of AWS's trace header only a part is hashed.
         if is_derived && case.verdict.outcome().1 != "x-amzn-trace-id" {
-            values.push(String::from_utf8(value.to_vec()).expect("text"));
-            ids.push(String::from_utf8(id.clone()).expect("text"));
+            values.push(String::from_utf8(value.to_vec()).expect("the text is UTF-8"));
+            ids.push(String::from_utf8(id.clone()).expect("the text is UTF-8"));
         }
     }
     assert!(ids.len() >= 12, "{values:?}");
@@ -156,7 +156,7 @@ fn without_random_bytes_an_existing_id_still_serves() {
 fn all_headers_are_read_only_to_adopt_an_id() {
     let reads = |configuration: &str, lines: &[Line]| {
         let request = message(lines);
-        decide_on_request(&policy(configuration), &request).expect("a decision");
+        decide_on_request(&policy(configuration), &request).expect("the host has random bytes");
         request.reads.get()
     };
     let no_source = r#"{"adopt": {"from": []}}"#;
@@ -176,7 +176,7 @@ fn all_headers_are_read_only_to_adopt_an_id() {
 fn blanks_around_an_id_are_dropped_by_a_write() {
     let lines = vec![(b"x-request-id".to_vec(), b" mine\t".to_vec())];
     let request = Message::new(Vec::new(), lines);
-    let decision = decide_on_request(&Policy::default(), &request).expect("a decision");
+    let decision = decide_on_request(&Policy::default(), &request).expect("the host has random bytes");
     assert_eq!(decision.id.as_bytes(), b"mine");
     assert_eq!(decision.outcome, Outcome::Kept);
     assert!(decision.sets_id);

@@ -19,13 +19,13 @@ tests![
 
 /// The counters of the filter, by their names behind `wasmcustom.request_id_filter.`.
 pub fn counters(envoy: &Process) -> BTreeMap<String, u64> {
-    let stats = envoy.get("/stats?filter=^wasmcustom").expect("stats");
+    let stats = envoy.get("/stats?filter=^wasmcustom").expect("Envoy shows its statistics");
     let lines = stats
         .lines()
         .filter_map(|line| line.strip_prefix("wasmcustom.request_id_filter."));
     lines
         .filter_map(|line| line.split_once(": "))
-        .map(|(name, count)| (name.to_owned(), count.parse().expect("a number")))
+        .map(|(name, count)| (name.to_owned(), count.parse().expect("the text is a number")))
         .collect()
 }
 
@@ -80,7 +80,7 @@ fn counts_are_exact_over_workers_and_listeners_within_two_seconds(_: &Testbed) {
     });
     for case in &cases {
         for counter in case.counters() {
-            *expected.get_mut(&counter).expect("a known counter") += 2;
+            *expected.get_mut(&counter).expect("the counter is known") += 2;
         }
     }
     wait_for_counters(&testbed.envoy, &expected);

@@ -64,9 +64,9 @@ impl fmt::Display for Outcome {
 impl Outcome {
     /// The path and the header lines that reached the upstream.
     pub fn received(&self) -> (Vec<u8>, Vec<Line>) {
-        let (first, lines) = parse(&self.body).expect("an echo");
+        let (first, lines) = parse(&self.body).expect("the body repeats a request");
         let path = first.split(|&byte| byte == b' ').nth(1);
-        (path.expect("an echo").to_vec(), lines)
+        (path.expect("the body repeats a request").to_vec(), lines)
     }
 }
 
@@ -129,7 +129,7 @@ pub fn over_http1(port: u16, messages: &[Message]) -> Vec<Outcome> {
             connection = None;
             return Outcome::default();
         };
-        let (first, headers) = parse(&head).expect("headers");
+        let (first, headers) = parse(&head).expect("the request has headers");
         let closes = headers
             .iter()
             .any(|(name, value)| name == b"connection" && value == b"close");
@@ -137,9 +137,9 @@ pub fn over_http1(port: u16, messages: &[Message]) -> Vec<Outcome> {
         if closes || sent.is_err() || is_broken {
             connection = None;
         }
-        let status = std::str::from_utf8(&first[9..12]).expect("a status");
+        let status = std::str::from_utf8(&first[9..12]).expect("there is a status");
         Outcome {
-            status: status.parse().expect("a status"),
+            status: status.parse().expect("there is a status"),
             headers,
             body,
         }
@@ -167,17 +167,17 @@ pub fn over_http2(port: u16, messages: &[Message]) -> Vec<Outcome> {
             .initial_connection_window_size(1 << 30)
             .handshake::<_, Bytes>(stream)
             .await
-            .expect("HTTP/2");
+            .expect("the other side speaks HTTP/2");
         let connection = tokio::spawn(connection);
         let mut pending = Vec::new();
         for message in messages {
-            let path = std::str::from_utf8(&message.path).expect("a path");
+            let path = std::str::from_utf8(&message.path).expect("the value is a path");
             let mut request = Request::post(format!("http://test{path}"));
-            let headers = request.headers_mut().expect("headers");
+            let headers = request.headers_mut().expect("the request has headers");
             let body = block(&message.response);
             headers.insert("content-length", body.len().into());
-            extend(headers, &message.request).expect("lines as HTTP/2 has them");
-            let request = request.body(()).expect("a request");
+            extend(headers, &message.request).expect("the lines are valid in HTTP/2");
+            let request = request.body(()).expect("the request is valid");
             let response = match client.clone().ready().await {
                 Ok(ready) => {
                     client = ready;
@@ -203,7 +203,7 @@ pub fn over_http2(port: u16, messages: &[Message]) -> Vec<Outcome> {
                 })
             };
             let outcome = tokio::time::timeout(TIMEOUT, outcome).await;
-            outcomes.push(outcome.expect("an answer in time").unwrap_or_default());
+            outcomes.push(outcome.expect("Envoy answers in time").unwrap_or_default());
         }
         connection.abort();
         outcomes
@@ -220,7 +220,7 @@ pub fn over_raw_http2(port: u16, id: &[u8]) -> Vec<u8> {
         (b":path", b"/"),
         (b"x-request-id", id),
     ];
-    let length = |text: &[u8]| u8::try_from(text.len()).expect("a short text");
+    let length = |text: &[u8]| u8::try_from(text.len()).expect("the text is short");
     // A literal field without indexing, with a new name (RFC 7541, 6.2.2).
     let field = |(name, value): &(&[u8], &[u8])| {
         [&[0, length(name)], *name, &[length(value)], *value].concat()
@@ -291,8 +291,8 @@ async fn read(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
 
 /// Starts an upstream that speaks HTTP/1.1.
 pub fn start_http1() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let port = listener.local_addr().expect("the socket has an address").port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             thread::spawn(move || {
@@ -342,9 +342,9 @@ pub fn start_http2() -> u16 {
         runtime().block_on(async {
             let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
                 .await
-                .expect("a free port");
-            let address = listener.local_addr().expect("an address");
-            port.send(address.port()).expect("a receiver");
+                .expect("a port is free");
+            let address = listener.local_addr().expect("the socket has an address");
+            port.send(address.port()).expect("the receiver still waits");
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(async move {
                     let mut connection = server::handshake(stream).await?;
@@ -356,7 +356,7 @@ pub fn start_http2() -> u16 {
             }
         });
     });
-    started.recv().expect("a port")
+    started.recv().expect("Envoy listens")
 }
 
 async fn answer(

@@ -40,7 +40,7 @@ fn start(
     };
     setup.apply(&mut config, collector);
     let envoy = testbed::start(&config, "--concurrency 1 --log-level error");
-    let port = envoy.port(&listener_name(0)).expect("a port");
+    let port = envoy.port(&listener_name(0)).expect("Envoy listens");
     (envoy, port)
 }
 
@@ -85,8 +85,8 @@ impl Hops {
         let origins = [&self.edge, &self.inner].map(|envoy| {
             let lines = envoy
                 .lines_until(0, |line| line.starts_with('{') && line.contains(path))
-                .expect("a line of the access log");
-            let line: Value = serde_json::from_str(&lines[lines.len() - 1]).expect("JSON");
+                .expect("there is a line of the access log");
+            let line: Value = serde_json::from_str(&lines[lines.len() - 1]).expect("the text is valid JSON");
             assert_eq!(line["request_id"], id.as_str(), "{line}");
             assert_eq!(line["response_request_id"], id.as_str(), "{line}");
             line["origin"].clone()

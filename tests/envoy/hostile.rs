@@ -117,7 +117,7 @@ fn batch<S: Strategy<Value = Message>>(
     seed: u64,
     number: usize,
 ) -> Vec<impl ValueTree<Value = Message> + use<S>> {
-    let number = u64::try_from(number).expect("a number");
+    let number = u64::try_from(number).expect("the text is a number");
     let mut source = Source::from_seed(seed.wrapping_add(number));
     (0..BATCH).map(|_| source.draw_tree(messages)).collect()
 }
@@ -182,11 +182,11 @@ struct Found {
 
 impl Target {
     fn start() -> Self {
-        module::build().expect("a module");
+        module::build().expect("the module can be built");
         let configurations = testbed::configurations();
         let mut config = testbed::config(start_http1(), &configurations);
         let listeners = testbed::listeners(&mut config);
-        let mut plain = listeners.last().expect("listeners").clone();
+        let mut plain = listeners.last().expect("the configuration has listeners").clone();
         plain["name"] = "plain".into();
         testbed::filters(&mut plain).remove(0);
         listeners.push(plain);
@@ -201,15 +201,15 @@ impl Target {
             "--concurrency 2 --log-level error --component-log-level wasm:warning",
         );
         let listeners = configurations.iter().enumerate().map(|(number, text)| {
-            let port = envoy.port(&testbed::listener_name(number)).expect("a port");
+            let port = envoy.port(&testbed::listener_name(number)).expect("Envoy listens");
             (
                 port,
-                Config::read(text.as_bytes()).expect("a configuration"),
+                Config::read(text.as_bytes()).expect("the configuration is valid"),
             )
         });
         Self {
             listeners: listeners.collect(),
-            plain: envoy.port("plain").expect("a port"),
+            plain: envoy.port("plain").expect("Envoy listens"),
             envoy,
             found: Mutex::default(),
         }
@@ -373,7 +373,7 @@ impl Target {
 
     /// A new id has its form, and nobody else has it.
     fn check_new(&self, config: &Config, id: &[u8]) {
-        let id_text = std::str::from_utf8(id).expect("text");
+        let id_text = std::str::from_utf8(id).expect("the text is UTF-8");
         assert!(verdict::is_new(config.format(), id_text), "{id_text}");
         let mut found = self.found();
         assert!(found.new_ids.insert(id.to_vec()), "given before");

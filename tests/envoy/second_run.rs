@@ -98,7 +98,7 @@ impl Proxy {
             let listener = listeners(&mut config)
                 .iter_mut()
                 .find(|listener| listener["name"] == name)
-                .expect("a listener for every configuration");
+                .expect("every configuration has a listener");
             let plugin = at(listener, FILTER).clone();
             let filters = filters(listener);
             for (index, configuration) in chain.iter().enumerate().skip(1) {
@@ -117,7 +117,7 @@ impl Proxy {
     }
 
     fn open(&self, chain: usize) -> Connection {
-        Connection::open(self.envoy.port(&listener_name(chain)).expect("a port"))
+        Connection::open(self.envoy.port(&listener_name(chain)).expect("Envoy listens"))
     }
 
     fn send(&self, chain: usize, path: &str, lines: &[Line]) -> RoundTrip {
@@ -139,7 +139,7 @@ impl Proxy {
             })
             .unwrap_or_else(|error| panic!("{error:#}"));
         logged.retain(|line| line.starts_with('{'));
-        let parse = |line: &String| serde_json::from_str(line).expect("JSON");
+        let parse = |line: &String| serde_json::from_str(line).expect("the text is valid JSON");
         let received = PATHS.iter().zip(before);
         RoundTrip {
             response,
@@ -176,7 +176,7 @@ impl RoundTrip {
             for line in &self.logged {
                 assert_eq!(line["request_id"], *id, "{self:#?}");
             }
-            let last = self.logged.last().expect("a line");
+            let last = self.logged.last().expect("there is a line");
             assert_eq!(last["response_request_id"], *id, "{self:#?}");
         }
         ids[0].to_vec()
@@ -222,7 +222,7 @@ fn a_request_has_one_id_and_one_origin_after_redirects_and_with_two_plugins(_: &
     let chains: Vec<_> = once.chain(twice).collect();
     let proxy = Proxy::start(&chains, |_| {});
     for (index, chain) in chains.iter().enumerate() {
-        let config = Config::read(chain[0].as_bytes()).expect("a configuration");
+        let config = Config::read(chain[0].as_bytes()).expect("the configuration is valid");
         let header: &'static str = config.header.clone().leak();
         for lines in requests(header) {
             let sent = as_envoy(&owned(&lines));
@@ -256,7 +256,7 @@ fn check_id(verdict: &Verdict, id: &[u8], shown: &str) {
     match &verdict.id {
         ExpectedId::Is(expected) => assert_eq!(id, expected, "{shown}"),
         ExpectedId::New(format) => {
-            let id = std::str::from_utf8(id).expect("text");
+            let id = std::str::from_utf8(id).expect("the text is UTF-8");
             assert!(verdict::is_new(*format, id), "{id} {shown}");
         }
     }
@@ -323,7 +323,7 @@ fn a_filter_in_between_that_changes_the_id_is_respected(_: &Testbed) {
         filters(listener).insert(1, lua);
     });
     let round_trip = proxy.send(0, "/last", &[]);
-    let id = String::from_utf8(round_trip.id("x-request-id")).expect("text");
+    let id = String::from_utf8(round_trip.id("x-request-id")).expect("the text is UTF-8");
     assert!(testbed::is_new(&id), "{id}");
 }
 

@@ -122,7 +122,7 @@ fn check_id(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<String>) -> 
     match &case.verdict.id {
         ExpectedId::Is(expected) => assert_eq!(id, *expected, "{exchange:#?}"),
         ExpectedId::New(format) => {
-            let id = String::from_utf8(id.clone()).expect("text");
+            let id = String::from_utf8(id.clone()).expect("the text is UTF-8");
             assert!(verdict::is_new(*format, &id), "{id}");
             assert!(new_ids.insert(id.clone()), "{id} was given before");
         }
@@ -146,7 +146,7 @@ fn check_id(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<String>) -> 
 fn access_logged(exchange: &Exchange, key: &str) -> Vec<u8> {
     exchange.access_log[key]
         .as_str()
-        .expect("an id in the log")
+        .expect("there is an id in the log")
         .into()
 }
 
@@ -191,13 +191,13 @@ fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
     if let Some(detail) = case.rejected {
         assert_eq!(response.status, 400);
         assert_eq!(response.all("content-type"), [b"application/problem+json"]);
-        let body: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
+        let body: serde_json::Value = serde_json::from_slice(&response.body).expect("the text is valid JSON");
         let expected = serde_json::json!({
             "type": "about:blank",
             "title": "Bad Request",
             "status": 400,
             "detail": detail,
-            "request_id": std::str::from_utf8(id).expect("text"),
+            "request_id": std::str::from_utf8(id).expect("the text is UTF-8"),
         });
         assert_eq!(body, expected);
         assert_eq!(exchange.access_log["details"], "request_id_rejected");
@@ -257,7 +257,7 @@ fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
                 .iter()
                 .any(|line| line.contains("proxy_on_tick("))
     );
-    let mut config = Config::read(case.config.as_bytes()).expect("a configuration");
+    let mut config = Config::read(case.config.as_bytes()).expect("the configuration is valid");
     config.log_origin = log_origin;
     assert_eq!(
         count("proxy_set_property("),

@@ -271,7 +271,7 @@ impl Testbed {
             .envoy
             .lines_until(mark, |line| line.starts_with('{') && line.contains(&path))
             .unwrap_or_else(|error| panic!("{error:#}"));
-        serde_json::from_str(&lines[lines.len() - 1]).expect("JSON in the access log")
+        serde_json::from_str(&lines[lines.len() - 1]).expect("the access log consists of JSON")
     }
 }
 

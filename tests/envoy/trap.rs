@@ -28,10 +28,10 @@ const TOO_MANY: usize = 50;
 
 /// The built module, with these instructions before those of its request callback.
 fn trapping() -> Vec<u8> {
-    let built = module::build().expect("a module");
-    let mut module = walrus::Module::from_file(built).expect("the built module");
+    let built = module::build().expect("the module can be built");
+    let mut module = walrus::Module::from_file(built).expect("the module can be read");
     let callback = module.exports.get_func("proxy_on_request_headers");
-    let callback = module.funcs.get_mut(callback.expect("the callback"));
+    let callback = module.funcs.get_mut(callback.expect("the module exports the callback"));
     let callback = callback.kind.unwrap_local_mut();
     let count = callback.args[1];
     let limit = Const {
@@ -80,20 +80,20 @@ impl Trapped {
     /// requests on the other worker.
     fn with(policy: &Value) -> Self {
         let upstream = Upstream::start();
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("trapping.wasm");
-        fs::write(&file, trapping()).expect("a file");
+        fs::write(&file, trapping()).expect("the file can be used");
         let mut config = testbed::config(upstream.port, &[""]);
-        let listener = listeners(&mut config).last_mut().expect("our listener");
-        let name = listener["name"].as_str().expect("a name").to_owned();
+        let listener = listeners(&mut config).last_mut().expect("the configuration has a listener");
+        let name = listener["name"].as_str().expect("there is a name").to_owned();
         listener["stat_prefix"] = "main".into();
         let plugin = at(listener, PLUGIN);
-        *at(plugin, "/vm_config/code/local/filename") = file.to_str().expect("a path").into();
-        let plugin = plugin.as_object_mut().expect("an object");
-        plugin.remove("failure_policy").expect("a shipped policy");
-        plugin.extend(policy.as_object().expect("an object").clone());
+        *at(plugin, "/vm_config/code/local/filename") = file.to_str().expect("the value is a path").into();
+        let plugin = plugin.as_object_mut().expect("the value is an object");
+        plugin.remove("failure_policy").expect("the shipped configuration has a failure policy");
+        plugin.extend(policy.as_object().expect("the value is an object").clone());
         let envoy = testbed::start(&config, "--concurrency 2 --log-level error");
-        let port = envoy.port(&name).expect("a port");
+        let port = envoy.port(&name).expect("Envoy listens");
 
         let open = |worker| connect(&envoy, port, worker);
         let connections = [0, 1].map(|worker| [(); UNDER_WAY].map(|()| open(worker)));
@@ -114,7 +114,7 @@ impl Trapped {
                 let received = upstream.received(&path);
                 assert_eq!(received.len(), 1, "{received:?}");
                 let id = received[0].all("x-request-id").concat();
-                (response, String::from_utf8(id).expect("ASCII"))
+                (response, String::from_utf8(id).expect("the value is ASCII"))
             })
         };
         let whole = bytes_of(b"ok");
@@ -179,8 +179,8 @@ fn connect(envoy: &Process, port: u16, worker: usize) -> Connection {
         [0, 1].map(|worker| {
             let name = format!("listener.main.worker_{worker}.downstream_cx_total");
             let stats = envoy.get(&format!("/stats?filter=^{name}$"));
-            let stats = stats.expect("stats");
-            let count = stats.trim().rsplit(": ").next().expect("a count");
+            let stats = stats.expect("Envoy shows its statistics");
+            let count = stats.trim().rsplit(": ").next().expect("there is a count");
             count
                 .parse::<u64>()
                 .unwrap_or_else(|_| panic!("{name}: {stats:?}"))
@@ -232,7 +232,7 @@ fn assert_for_ever(trapped: &Trapped, is_so: impl Fn(&Response) -> bool) {
         assert!(is_so(&response), "{response:?}");
     }
     let reloads = trapped.envoy.get("/stats?filter=vm_reload_success");
-    assert!(!reloads.expect("stats").contains("success: 1"));
+    assert!(!reloads.expect("Envoy shows its statistics").contains("success: 1"));
 }
 
 fn has_no_id(response: &Response) -> bool {

@@ -44,7 +44,7 @@ const PROBLEMS: [&str; 3] = [
 /// The start of an Envoy whose filter has this `configuration`, which has to fail.
 fn failed_start(configuration: Value) -> String {
     let mut config = testbed::config(1, &[""]);
-    let listener = listeners(&mut config).last_mut().expect("our listener");
+    let listener = listeners(&mut config).last_mut().expect("the configuration has a listener");
     at(listener, PLUGIN)["configuration"] = configuration;
     match Process::start(&config, &Output::Kept, &[]) {
         Ok(_) => panic!("Envoy started"),
@@ -93,11 +93,11 @@ impl Discovery {
     }
 
     fn counter(&self, name: &str) -> u64 {
-        let stats = self.envoy.get("/stats").expect("stats");
+        let stats = self.envoy.get("/stats").expect("Envoy shows its statistics");
         let lines = stats.lines().filter_map(|line| line.split_once(": "));
         let found: Vec<_> = lines.filter(|(known, _)| known.ends_with(name)).collect();
         assert_eq!(found.len(), 1, "{name}: {found:?}");
-        found[0].1.parse().expect("a number")
+        found[0].1.parse().expect("the text is a number")
     }
 
     /// Waits until new ids have this form.
@@ -124,8 +124,8 @@ pub fn file(folder: &Path) -> PathBuf {
 /// Puts resources there, all at once.
 pub fn publish(folder: &Path, resources: &[Value]) {
     let new = folder.join("new.json");
-    fs::write(&new, json!({"resources": resources}).to_string()).expect("a file");
-    fs::rename(new, file(folder)).expect("the file"); // what Envoy watches for
+    fs::write(&new, json!({"resources": resources}).to_string()).expect("the file can be used");
+    fs::rename(new, file(folder)).expect("the file can be renamed"); // what Envoy watches for
 }
 
 /// Bad and good updates in turn, while requests come without pause and one is long under way.
@@ -184,7 +184,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
         }
         stop.store(true, Ordering::Relaxed);
         for load in loads {
-            assert!(load.join().expect("no request lost") >= 100);
+            assert!(load.join().expect("no request is lost") >= 100);
         }
     });
     let late = late.receive();
@@ -218,9 +218,9 @@ impl Drop for StopOnDrop<'_> {
 /// The static configuration and, taken from it, our listener on a port of its own.
 fn static_and_listener(upstream: u16) -> (Value, Value, u16) {
     let mut config = testbed::config(upstream, &[""]);
-    let mut listener = listeners(&mut config).pop().expect("our listener");
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let port = probe.local_addr().expect("an address").port();
+    let mut listener = listeners(&mut config).pop().expect("the configuration has a listener");
+    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let port = probe.local_addr().expect("the socket has an address").port();
     *at(&mut listener, "/address/socket_address/port_value") = port.into();
     (config, listener, port)
 }
@@ -230,12 +230,12 @@ const ARGUMENTS: [&str; 4] = ["--concurrency", "2", "--log-level", "error"];
 fn updates_by_lds_lose_nothing_under_load(_: &Testbed) {
     let upstream = Upstream::start();
     let (mut config, mut listener, port) = static_and_listener(upstream.port);
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
     publish(folder.path(), slice::from_ref(&listener));
     config["dynamic_resources"] =
         json!({"lds_config": {"path_config_source": {"path": file(folder.path())}}});
-    let envoy = Process::start(&config, &Output::Kept, &ARGUMENTS).expect("an Envoy");
+    let envoy = Process::start(&config, &Output::Kept, &ARGUMENTS).expect("Envoy starts");
     let mut discovery = Discovery {
         envoy,
         upstream,
@@ -270,11 +270,11 @@ pub const CONFIGURATION: &str = "/typed_config/config/configuration";
 fn updates_by_ecds_lose_nothing_under_load(_: &Testbed) {
     let upstream = Upstream::start();
     let (mut config, mut listener, port) = static_and_listener(upstream.port);
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let resource = take_filter(&mut listener, folder.path());
     publish(folder.path(), slice::from_ref(&resource));
     listeners(&mut config).push(listener);
-    let envoy = Process::start(&config, &Output::Kept, &ARGUMENTS).expect("an Envoy");
+    let envoy = Process::start(&config, &Output::Kept, &ARGUMENTS).expect("Envoy starts");
     let mut discovery = Discovery {
         envoy,
         upstream,

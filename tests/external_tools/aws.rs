@@ -17,7 +17,7 @@ use crate::run_for;
 /// A Python with boto3 and moto from PyPI, in the versions and with the hashes of `aws/requirements.txt`.
 static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     let requirements = root().join("tests/external_tools/aws/requirements.txt");
-    let wanted = sha256(&fs::read(&requirements).expect("the requirements"));
+    let wanted = sha256(&fs::read(&requirements).expect("the requirements can be read"));
     let environment = target().join("aws-clients");
     let python = environment.join("bin/python");
     // Written last, so that an interrupted installation starts again from the beginning.
@@ -34,7 +34,7 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
         .args(["--require-hashes", "--requirement"])
         .arg(&requirements);
     run_for(600, &mut install, "python3 python3-venv");
-    fs::write(&installed, wanted).expect("a file");
+    fs::write(&installed, wanted).expect("the file can be used");
     python
 });
 
@@ -51,17 +51,17 @@ struct Clients {
 
 impl Clients {
     fn start(scenario: &str) -> Self {
-        let errors = tempfile::tempfile().expect("a file");
+        let errors = tempfile::tempfile().expect("the file can be used");
         let mut process = Command::new(&*PYTHON)
             .arg(root().join("tests/external_tools/aws/clients.py"))
             .arg(scenario)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(errors.try_clone().expect("a file"))
+            .stderr(errors.try_clone().expect("the file can be used"))
             .spawn()
-            .expect("Python");
-        let output = process.stdout.take().expect("a pipe");
+            .expect("Python runs");
+        let output = process.stdout.take().expect("the output is piped");
         let mut clients = Self {
             process,
             output: BufReader::new(Box::new(output)),
@@ -70,10 +70,10 @@ impl Clients {
             key: Value::Null,
         };
         let mut line = String::new();
-        clients.output.read_line(&mut line).expect("text");
+        clients.output.read_line(&mut line).expect("the text is UTF-8");
         let ready: Value = serde_json::from_str(&line)
             .unwrap_or_else(|_| panic!("moto does not start: {}", clients.errors()));
-        clients.port = serde_json::from_value(ready["port"].clone()).expect("a port");
+        clients.port = serde_json::from_value(ready["port"].clone()).expect("Envoy listens");
         clients.key = ready["key"].clone();
         clients
     }
@@ -82,22 +82,22 @@ impl Clients {
     fn run(mut self, envoy: &Process, listeners: &[&str]) -> String {
         let ports: Map<String, Value> = listeners
             .iter()
-            .map(|name| ((*name).to_owned(), envoy.port(name).expect("a port").into()))
+            .map(|name| ((*name).to_owned(), envoy.port(name).expect("Envoy listens").into()))
             .collect();
-        let mut input = self.process.stdin.take().expect("a pipe");
+        let mut input = self.process.stdin.take().expect("the output is piped");
         // If the program has ended, its status and its errors say more than this would.
         let _ = writeln!(input, "{}", Value::Object(ports));
         let mut printed = String::new();
-        self.output.read_to_string(&mut printed).expect("text");
-        let status = self.process.wait().expect("a status");
+        self.output.read_to_string(&mut printed).expect("the text is UTF-8");
+        let status = self.process.wait().expect("there is a status");
         assert!(status.success(), "{status}\n{printed}\n{}", self.errors());
         printed
     }
 
     fn errors(&mut self) -> String {
         let mut text = String::new();
-        self.errors.rewind().expect("a file");
-        self.errors.read_to_string(&mut text).expect("text");
+        self.errors.rewind().expect("the file can be used");
+        self.errors.read_to_string(&mut text).expect("the text is UTF-8");
         text
     }
 }
@@ -112,12 +112,12 @@ impl Drop for Clients {
 fn http_filters(listener: &mut Value) -> &mut Vec<Value> {
     listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
         .as_array_mut()
-        .expect("filters")
+        .expect("the listener has HTTP filters")
 }
 
 fn start(config: &Value) -> Process {
-    module::build().expect("a module");
-    Process::start(config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("an Envoy")
+    module::build().expect("the module can be built");
+    Process::start(config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("Envoy starts")
 }
 
 /// This includes clients that sign an id: a valid one stays as it is, so the signature stays valid.
@@ -140,7 +140,7 @@ fn an_id_that_envoy_signs_behind_the_filter_is_the_one_that_arrives() {
     let mut config = shipped::with_configuration(clients.port, "");
     let listeners = config["static_resources"]["listeners"]
         .as_array_mut()
-        .expect("listeners");
+        .expect("the configuration has listeners");
     let services = ["s3", "sqs", "dynamodb", "sns", "iam", "ec2"];
     for name in services.into_iter().chain(["wrong"]) {
         let secret = match name {

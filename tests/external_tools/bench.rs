@@ -26,9 +26,9 @@ fn the_bench_measures_all_that_it_names() {
     let mut bench = Command::new("make");
     bench.args(["bench", "ROUNDS=2", "REQUESTS=100"]);
     let output = run_for(600, &mut bench, "nghttp2-client valgrind");
-    let printed = String::from_utf8(output.stdout).expect("text");
+    let printed = String::from_utf8(output.stdout).expect("the text is UTF-8");
 
-    let heading = module::description(&root().join(module::PATH)).expect("the module");
+    let heading = module::description(&root().join(module::PATH)).expect("the module can be built");
     let tables: Vec<_> = printed.split(&heading).skip(1).collect();
     let [cpu_time, startup, instructions] = tables[..] else {
         panic!("three tables are headed by {heading}:\n{printed}");
@@ -97,7 +97,7 @@ fn the_bench_measures_all_that_it_names() {
         }
     }
 
-    let picture = fs::read_to_string(root().join("target/cost.svg")).expect("a picture");
+    let picture = fs::read_to_string(root().join("target/cost.svg")).expect("the chart can be read");
     let texts = svg::texts(&picture);
     for name in FILTERS.iter().chain(&OTHERS) {
         assert!(texts.iter().any(|known| known == name), "{name}: {texts:?}");

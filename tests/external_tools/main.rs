@@ -74,7 +74,7 @@ fn actionlint_finds_nothing_in_the_workflows() {
 
 /// Runs a browser, and returns what it prints.
 fn chromium(arguments: &[&str]) -> String {
-    let profile = tempfile::tempdir().expect("a folder");
+    let profile = tempfile::tempdir().expect("a temporary folder can be made");
     let output = run(
         Command::new("chromium")
             .args("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run".split(' '))
@@ -92,7 +92,7 @@ fn chromium(arguments: &[&str]) -> String {
 
 /// What a page of one origin reads of the id in a response of another, behind the filter.
 fn read_by_a_browser(configuration: &str) -> String {
-    module::build().expect("a module");
+    module::build().expect("the module can be built");
     let upstream = Upstream::start();
     upstream.expect(
         "/data",
@@ -100,10 +100,10 @@ fn read_by_a_browser(configuration: &str) -> String {
     );
     let config = shipped::with_configuration(upstream.port, configuration);
     let envoy =
-        Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
+        Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("Envoy starts");
     let data = format!(
         "http://127.0.0.1:{}/data",
-        envoy.port("main").expect("a port")
+        envoy.port("main").expect("Envoy listens")
     );
 
     let page = format!(

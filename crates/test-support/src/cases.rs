@@ -96,7 +96,7 @@ impl Case {
 
     /// The last header of the request is the id; it is kept, and its header is not written.
     fn kept(self) -> Self {
-        let id = self.request.last().expect("an id").1.clone();
+        let id = self.request.last().expect("there is an id").1.clone();
         self.kept_as(id).unwritten()
     }
 

@@ -23,7 +23,7 @@ pub fn compare_configuration(text: &[u8]) {
             let effective = &accepted.effective;
             let as_reference = Config::read(effective.as_bytes());
             assert_eq!(as_reference.as_ref(), Some(&expected), "{effective}");
-            let again = configuration::read(effective.as_bytes()).expect("the effective one");
+            let again = configuration::read(effective.as_bytes()).expect("the effective configuration is valid");
             assert_eq!(again, accepted);
             let warnings = configuration::warnings(&accepted.policy);
             assert!(warnings.iter().all(|line| line.lines().count() == 1));
@@ -73,7 +73,7 @@ impl Both {
 
         let mut without_random = message.clone();
         without_random.random = None;
-        let needs_random = decision.id == new_id(self.policy.generate, [0x5a; 16]).expect("an id");
+        let needs_random = decision.id == new_id(self.policy.generate, [0x5a; 16]).expect("there is an id");
         let without = decide_on_request(&self.policy, &without_random);
         assert_eq!(without, (!needs_random).then_some(decision.clone()));
 
@@ -116,7 +116,7 @@ impl Both {
     fn compare_decision(&self, message: &Message) -> Decision {
         // The rules ask for the remembered id only if they would not keep the id anyway, and the
         // reference must know what they know.
-        let decision = decide_on_request(&self.policy, message).expect("a decision");
+        let decision = decide_on_request(&self.policy, message).expect("the host has random bytes");
         let expected = self.config.request(
             &message.source_address,
             &message.lines,
@@ -129,7 +129,7 @@ impl Both {
     }
 
     fn check_decision(&self, expected: &Verdict, decision: &Decision) {
-        let new = |format| new_id(format, [0x5a; 16]).expect("an id");
+        let new = |format| new_id(format, [0x5a; 16]).expect("there is an id");
         match &expected.id {
             ExpectedId::Is(id) => assert_eq!(decision.id.as_bytes(), id, "{expected:?}"),
             ExpectedId::New(format) => assert_eq!(decision.id, new(*format), "{expected:?}"),
@@ -158,7 +158,7 @@ impl Both {
         assert!(!line.chars().any(char::is_control), "{line:?}");
         if let Outcome::Rejected(invalid) = decision.outcome {
             let body = rejection::body(&self.policy, &decision.id, invalid);
-            let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            let body: serde_json::Value = serde_json::from_str(&body).expect("the text is valid JSON");
             assert_eq!(body["request_id"], decision.id.to_string());
         }
     }
@@ -202,7 +202,7 @@ impl Both {
 #[must_use]
 pub fn counter_name(counter: Counter) -> &'static str {
     let (_, name) = Counter::ALL[counter as usize];
-    name.strip_prefix("request_id_filter.").expect("the prefix")
+    name.strip_prefix("request_id_filter.").expect("every counter has the prefix")
 }
 
 /// Compares the decisions on a request that has only this value under `header`, from which ids are

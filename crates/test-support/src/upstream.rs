@@ -76,8 +76,8 @@ impl Upstream {
     /// If no port is free.
     #[must_use]
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let port = listener.local_addr().expect("the socket has an address").port();
         let state = Arc::<Mutex<State>>::default();
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -174,9 +174,9 @@ fn serve_web_socket(mut stream: TcpStream, received: &ReceivedRequest) {
     for (name, value) in &received.headers {
         request = request.header(name, value.as_slice());
     }
-    let request = request.body(()).expect("a request");
-    let response = tungstenite::handshake::server::create_response(&request).expect("an upgrade");
-    tungstenite::handshake::server::write_response(&mut stream, &response).expect("a response");
+    let request = request.body(()).expect("the request is valid");
+    let response = tungstenite::handshake::server::create_response(&request).expect("the client asks for an upgrade");
+    tungstenite::handshake::server::write_response(&mut stream, &response).expect("the response is valid");
     let role = tungstenite::protocol::Role::Server;
     let mut socket = tungstenite::WebSocket::from_raw_socket(stream, role, None);
     while let Ok(message) = socket.read() {

@@ -81,10 +81,10 @@ fn run(requests: u64, has_filter: bool) -> Outcomes {
         .worker_threads(2)
         .enable_all()
         .build()
-        .expect("a runtime");
+        .expect("tokio starts its threads");
     let arrivals = Arc::<Arrivals>::default();
     let upstream = runtime.block_on(upstream::start(Arc::clone(&arrivals)));
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let (config, filter) = config(upstream, folder.path(), has_filter);
     let envoy = testbed::start(
         &config,
@@ -189,7 +189,7 @@ fn clients(envoy: &Process, arrivals: &Arc<Arrivals>, has_filter: bool) -> Vec<C
             Listener::Main => envoy.port(&listener_name(0)),
             Listener::Strict => envoy.port(&listener_name(1)),
         }
-        .expect("a port");
+        .expect("Envoy listens");
         let alone = (0..http1).map(|_| (false, connections(false)));
         let shared = (0..http2).flat_map(|_| vec![(true, connections(true)); SHARED]);
         clients.extend(alone.chain(shared).map(|(is_http2, connections)| Client {
@@ -216,7 +216,7 @@ fn send(runtime: &Runtime, clients: Vec<Client>, numbers: Range<u64>) -> Vec<Cli
             .collect();
         let mut clients = Vec::new();
         for client in running {
-            clients.push(client.await.expect("a client that is right"));
+            clients.push(client.await.expect("the client found no mistake"));
         }
         clients
     })
@@ -236,7 +236,7 @@ fn drain(runtime: &Runtime, envoy: &Process, clients: Vec<Client>, first: u64) -
         .expect("Envoy drains");
     let mut totals = Totals::default();
     for client in running {
-        let client = runtime.block_on(client).expect("a client that is right");
+        let client = runtime.block_on(client).expect("the client found no mistake");
         totals.add(client.totals);
     }
     totals
@@ -295,9 +295,9 @@ fn check(envoy: &Process, mut totals: Totals) {
     totals.new_ids.dedup();
     assert_eq!(totals.new_ids.len(), new_ids, "new ids are not distinct");
     let updates = envoy.get("/stats?filter=request-id.config_reload$");
-    let updates = updates.expect("stats");
-    let (_, updates) = updates.trim().split_once(": ").expect("a count");
-    let updates: usize = updates.parse().expect("a number");
+    let updates = updates.expect("Envoy shows its statistics");
+    let (_, updates) = updates.trim().split_once(": ").expect("there is a count");
+    let updates: usize = updates.parse().expect("the text is a number");
     assert!(updates >= CONFIGURATIONS.len(), "{updates} updates");
     for line in envoy.log().lines() {
         assert!(

@@ -22,15 +22,15 @@ impl Arrivals {
 
     fn tell(&self, number: u64) {
         let arrived = self.0.lock().unwrap().remove(&number);
-        let _ = arrived.expect("a number that is expected").send(());
+        let _ = arrived.expect("a client waits for this request").send(());
     }
 }
 
 /// Starts it and returns its port.
 pub async fn start(arrivals: Arc<Arrivals>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-    let listener = listener.expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
+    let listener = listener.expect("a port is free");
+    let port = listener.local_addr().expect("the socket has an address").port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(serve(stream, Arc::clone(&arrivals)));
@@ -52,8 +52,8 @@ async fn serve(mut stream: TcpStream, arrivals: Arc<Arrivals>) -> Option<()> {
             }
         };
         received.drain(..length);
-        let (path, number) = head.path.split_once('?').expect("a number");
-        let number: u64 = number.parse().expect("a number");
+        let (path, number) = head.path.split_once('?').expect("the text is a number");
+        let number: u64 = number.parse().expect("the text is a number");
         if path == "/left" {
             arrivals.tell(number);
             while read(&mut stream, &mut received).await.is_some() {}
@@ -110,14 +110,14 @@ struct Head {
 fn head(received: &[u8]) -> Option<(usize, Head)> {
     let mut lines = [httparse::EMPTY_HEADER; 32];
     let mut request = httparse::Request::new(&mut lines);
-    let parsed = request.parse(received).expect("a request");
+    let parsed = request.parse(received).expect("the request is valid");
     let httparse::Status::Complete(length) = parsed else {
         return None;
     };
-    let path = request.path.expect("a path").to_owned();
+    let path = request.path.expect("the value is a path").to_owned();
     let value = |name: &str| {
         let line = request.headers.iter().find(|line| line.name == name);
-        line.map_or("", |line| std::str::from_utf8(line.value).expect("ASCII"))
+        line.map_or("", |line| std::str::from_utf8(line.value).expect("the value is ASCII"))
     };
     let head = Head {
         path,

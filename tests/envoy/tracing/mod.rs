@@ -74,7 +74,7 @@ enum Ids {
 
 /// Returns the shipped listener, changed to give requests their ids in this way.
 fn listener(name: &str, ids: Ids) -> Value {
-    let mut config = envoy::shipped(0, 0).expect("a configuration");
+    let mut config = envoy::shipped(0, 0).expect("the configuration is valid");
     let mut listener = listeners(&mut config)[0].take();
     listener["name"] = name.into();
     if ids == Ids::FilterWithoutTrust {
@@ -127,9 +127,9 @@ struct Stage {
 impl Stage {
     /// Starts an Envoy with these listeners.
     fn start(listeners: impl FnOnce(&Collector) -> Vec<Value>) -> Self {
-        xtask::module::build().expect("the module");
+        xtask::module::build().expect("the module can be built");
         let (upstream, collector) = (Upstream::start(), Collector::start());
-        let mut config = envoy::shipped(0, 0).expect("a configuration");
+        let mut config = envoy::shipped(0, 0).expect("the configuration is valid");
         config["static_resources"] = json!({
             "listeners": listeners(&collector),
             "clusters": [
@@ -151,7 +151,7 @@ impl Stage {
 
     /// Connects to a listener.
     fn connect(&self, listener: &str) -> Connection {
-        Connection::open(self.envoy.port(listener).expect("a listener"))
+        Connection::open(self.envoy.port(listener).expect("Envoy has the listener"))
     }
 
     /// Sends a request and returns what reached the upstream, too.
@@ -168,14 +168,14 @@ impl Stage {
 
     /// Returns the minor version of Envoy, such as 40 of 1.40.0.
     fn minor_version(&self) -> u32 {
-        let info: Value = serde_json::from_str(&self.envoy.get("/server_info").expect("an answer"))
-            .expect("JSON");
+        let info: Value = serde_json::from_str(&self.envoy.get("/server_info").expect("Envoy answers"))
+            .expect("the text is valid JSON");
         let version = info["version"].as_str().unwrap_or_default();
         let minor = version
             .split('/')
             .nth(1)
             .and_then(|version| version.split('.').nth(1));
-        minor.expect("a version").parse().expect("a number")
+        minor.expect("there is a version").parse().expect("the text is a number")
     }
 }
 

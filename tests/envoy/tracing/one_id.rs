@@ -73,7 +73,7 @@ impl Target {
     fn cluster(&self, stage: &Stage) -> Value {
         let cluster = cluster(
             &self.name,
-            stage.envoy.port(&self.name).expect("a listener"),
+            stage.envoy.port(&self.name).expect("Envoy has the listener"),
         );
         let cluster = with_protocol(cluster, self.options);
         match self.protocol {
@@ -91,7 +91,7 @@ pub fn everywhere() {
     });
     let clusters = targets.iter().map(|target| target.cluster(&stage));
     let front = start(&front(clusters.collect()));
-    let mut connection = Connection::open(front.port("front").expect("a listener"));
+    let mut connection = Connection::open(front.port("front").expect("Envoy has the listener"));
 
     // The ids by the requests' paths, and those of requests that are sampled.
     let mut ids = HashMap::new();
@@ -128,7 +128,7 @@ pub fn everywhere() {
     let stats = stage
         .envoy
         .get("/stats?filter=downstream_rq_http")
-        .expect("statistics");
+        .expect("Envoy shows its statistics");
     for protocol in ["http1", "http2", "http3"] {
         let none = format!("http.main.downstream_rq_{protocol}_total: 0");
         assert!(
@@ -186,8 +186,8 @@ fn check_log(stage: &Stage, ids: &HashMap<String, String>) {
         let log = stage.envoy.log();
         let mut logged = HashSet::new();
         for line in log.lines().filter(|line| line.starts_with('{')) {
-            let line: Value = serde_json::from_str(line).expect("JSON");
-            let path = line["path"].as_str().expect("a path");
+            let line: Value = serde_json::from_str(line).expect("the text is valid JSON");
+            let path = line["path"].as_str().expect("the value is a path");
             // A redirected request has its new path here.
             let path = format!("/moved{}", path.trim_start_matches("/moved"));
             assert_eq!(line["request_id"], ids[&path], "{line}");
@@ -265,7 +265,7 @@ fn to_quic(mut cluster: Value) -> Value {
 
 /// The configuration of an Envoy that passes each request on to the cluster in its header `target`.
 fn front(clusters: Vec<Value>) -> Value {
-    let mut config = envoy::shipped(0, 0).expect("a configuration");
+    let mut config = envoy::shipped(0, 0).expect("the configuration is valid");
     let listener = &mut listeners(&mut config)[0];
     listener["name"] = "front".into();
     let manager = at(listener, MANAGER);

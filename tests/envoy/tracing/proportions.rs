@@ -85,7 +85,7 @@ fn send(
 
 /// Fails if so many are sampled by chance less often than once in a million.
 fn assert_proportion(of_what: &str, sampled: usize, requests: usize, percentage: u32) {
-    let count = |number: usize| f64::from(u32::try_from(number).expect("a small number"));
+    let count = |number: usize| f64::from(u32::try_from(number).expect("the number is small"));
     let share = f64::from(percentage) / 100.0;
     let expected = count(requests) * share;
     let deviation = (expected * (1.0 - share)).sqrt();

@@ -32,7 +32,7 @@ fn exchange(
     let logged = format!("\"path\":\"{path}\"");
     let lines = stage.envoy.lines_until(mark, |line| line.contains(&logged));
     let lines = lines.unwrap_or_else(|error| panic!("{error:#}"));
-    let line = serde_json::from_str(&lines[lines.len() - 1]).expect("JSON");
+    let line = serde_json::from_str(&lines[lines.len() - 1]).expect("the text is valid JSON");
     (response, ids, line)
 }
 
