@@ -50,7 +50,7 @@ mutants: cargo-mutants ## Change the rules one by one and check that a test fail
 	PROPTEST_CASES=$(or $(PROPTEST_CASES),500) cargo mutants --package request-id-configuration --package request-id-rules --output target $(RULES:%=--cargo-arg=%)
 
 coverage: cargo-llvm-cov ## Measure the test coverage of the rules; fails below 99 % of the lines (needs cargo-llvm-cov)
-	cargo llvm-cov --locked $(RULES) --ignore-filename-regex '/(crates/bench|crates/test-support|tests|xtask)/' --fail-under-lines 99
+	cargo llvm-cov --locked $(RULES) --ignore-filename-regex '^$(CURDIR)/(crates/bench|crates/test-support|tests|xtask)/' --fail-under-lines 99
 
 build: cargo ## Build target/request-id-filter.wasm and print its size and sha256
 	@cargo xtask build

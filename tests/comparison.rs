@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use test_support::cases;
-use test_support::comparison::{Both, compare_configuration, compare_source};
+use test_support::comparison::{Implementations, compare_configuration, compare_source};
 use test_support::configuration_pool;
 use test_support::hostile;
 use test_support::message::{as_envoy, owned, source_address};
@@ -12,24 +12,25 @@ fn the_reference_agrees_on_every_case() {
     for case in cases::all() {
         println!("{}", case.name);
         compare_configuration(case.config.as_bytes());
-        let both = Both::read(case.config.as_bytes()).expect(case.config);
+        let implementations = Implementations::read(case.config.as_bytes()).expect(case.config);
         let lines = as_envoy(&owned(&case.request));
-        both.compare_request(&source_address(&lines), &lines);
-        both.compare_response(b"mine", &as_envoy(&owned(&case.upstream)));
+        implementations.compare_request(&source_address(&lines), &lines);
+        implementations.compare_response(b"mine", &as_envoy(&owned(&case.upstream)));
     }
 }
 
 #[test]
 fn the_reference_agrees_on_every_byte() {
-    let read = |text: &str| Both::read(text.as_bytes()).expect("the configuration is valid");
+    let read =
+        |text: &str| Implementations::read(text.as_bytes()).expect("the configuration is valid");
     let accepting = [
         read(""),
         read(r#"{"incoming": {"accept": "visible"}}"#),
         read(r#"{"incoming": {"accept": "uuid"}}"#),
     ];
     for lines in hostile::every_byte_of_requests() {
-        for both in &accepting {
-            both.compare_request(b"10.0.0.1:1", &lines);
+        for implementations in &accepting {
+            implementations.compare_request(b"10.0.0.1:1", &lines);
         }
         compare_source("x-amzn-trace-id", &lines[0].1);
         compare_source("traceparent", &lines[0].1);
@@ -73,9 +74,10 @@ fn the_reference_agrees_on_every_range_and_peer() {
     let id = [(b"x-request-id".to_vec(), b"mine".to_vec())];
     for range in configuration_pool::RANGES.split_whitespace() {
         let configuration = format!(r#"{{"incoming": {{"trust": ["2001:db8::1", "{range}"]}}}}"#);
-        let both = Both::read(configuration.as_bytes()).expect("the range is valid");
+        let implementations =
+            Implementations::read(configuration.as_bytes()).expect("the range is valid");
         for peer in PEERS.split(' ') {
-            both.compare_request(peer.as_bytes(), &id);
+            implementations.compare_request(peer.as_bytes(), &id);
         }
     }
 }
@@ -90,10 +92,10 @@ proptest! {
         response in hostile::response(),
     ) {
         compare_configuration(configuration.as_bytes());
-        if let Some(both) = Both::read(configuration.as_bytes()) {
+        if let Some(implementations) = Implementations::read(configuration.as_bytes()) {
             let lines = as_envoy(&request.lines);
-            both.compare_request(&source_address(&lines), &lines);
-            both.compare_response(b"mine", &as_envoy(&response));
+            implementations.compare_request(&source_address(&lines), &lines);
+            implementations.compare_response(b"mine", &as_envoy(&response));
         }
     }
 

@@ -2,7 +2,7 @@
 //! its files.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use compose_spec::Compose;
 use serde_json::Value;
 use test_support::client::{Connection, Response};
-use test_support::commands::command;
+use test_support::commands;
+use test_support::upstream::free_ports;
 use xtask::{envoy, module, root, run};
 
 const FILE: &str = "envoy/docker-compose.yaml";
@@ -38,9 +39,13 @@ fn file() -> Value {
 /// The only service.
 fn service() -> Value {
     let mut compose = file();
-    let services = compose["services"].as_object_mut().expect("the file has services");
+    let services = compose["services"]
+        .as_object_mut()
+        .expect("the file has services");
     assert_eq!(services.len(), 1);
-    services.remove("envoy").expect("the service is called envoy")
+    services
+        .remove("envoy")
+        .expect("the service is called envoy")
 }
 
 fn texts(list: &Value) -> Vec<&str> {
@@ -52,7 +57,9 @@ fn texts(list: &Value) -> Vec<&str> {
 
 /// A file of the host and where the container has it.
 fn mounts(service: &Value) -> Vec<(PathBuf, PathBuf)> {
-    let volumes = service["volumes"].as_array().expect("the service has volumes");
+    let volumes = service["volumes"]
+        .as_array()
+        .expect("the service has volumes");
     let mount = |volume: &Value| {
         assert_eq!(volume["type"], "bind");
         assert_eq!(volume["read_only"], true, "{volume}");
@@ -121,7 +128,8 @@ fn start(service: &Value, port: u16, admin_port: u16) -> Container {
     };
     for (source, target) in mounts(service) {
         let target = inside(&target);
-        fs::create_dir_all(target.parent().expect("the folder can be used")).expect("the folder can be used");
+        fs::create_dir_all(target.parent().expect("the folder can be used"))
+            .expect("the folder can be used");
         fs::copy(&source, &target).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
         if target.extension().is_some_and(|kind| kind == "yaml") {
             let config = fs::read_to_string(&target).expect("the configuration is valid");
@@ -134,7 +142,11 @@ fn start(service: &Value, port: u16, admin_port: u16) -> Container {
     // Where the image has Envoy.
     let programs = files.path().join("usr/local/bin");
     fs::create_dir_all(&programs).expect("the folder can be used");
-    symlink(envoy::binary().expect("Envoy starts"), programs.join("envoy")).expect("the link can be made");
+    symlink(
+        envoy::binary().expect("Envoy starts"),
+        programs.join("envoy"),
+    )
+    .expect("the link can be made");
     let path = std::env::var("PATH").expect("PATH is set");
     let command = texts(&service["command"]);
     let command: Vec<_> = command.iter().map(|word| word.replace("$$", "$")).collect();
@@ -142,7 +154,9 @@ fn start(service: &Value, port: u16, admin_port: u16) -> Container {
     let child = Command::new(&command[0])
         .args(&command[1..])
         .current_dir(inside(Path::new(
-            service["working_dir"].as_str().expect("the value is a path"),
+            service["working_dir"]
+                .as_str()
+                .expect("the value is a path"),
         )))
         .env("PATH", format!("{}:{path}", programs.display()))
         .stdout(log.try_clone().expect("the file can be used"))
@@ -161,17 +175,15 @@ fn get(port: u16, path: &str, line: &str) -> Response {
 #[test]
 fn it_behaves_as_make_run_does() {
     module::build().expect("the module can be built");
-    let free: Vec<_> = (0..2)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"))
-        .collect();
-    let port = |at: usize| free[at].local_addr().expect("the socket has an address").port();
-    let (port, admin_port) = (port(0), port(1));
-    drop(free);
+    let [port, admin_port] = free_ports();
     let service = service();
     let mut container = start(&service, port, admin_port);
     let started = Instant::now();
     while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-        let ended = container.child.try_wait().expect("the process can be asked");
+        let ended = container
+            .child
+            .try_wait()
+            .expect("the process can be asked");
         assert_eq!(ended, None, "Envoy ended: {}", container.log());
         assert!(
             started.elapsed() < Duration::from_secs(60),
@@ -196,7 +208,8 @@ fn it_behaves_as_make_run_does() {
             Some(expected) => assert_eq!(id, expected),
             None => assert_eq!(id.len(), 36, "{id}"),
         }
-        let upstream: Value = serde_json::from_slice(&response.body).expect("the text is valid JSON");
+        let upstream: Value =
+            serde_json::from_slice(&response.body).expect("the text is valid JSON");
         assert_eq!(upstream["x-request-id"], id);
     }
 
@@ -250,14 +263,18 @@ fn make_run_docker(last_line: &str) -> (std::process::Output, String) {
         asked.display()
     );
     fs::write(&docker, script).expect("the file can be used");
-    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).expect("the script can be made executable");
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755))
+        .expect("the script can be made executable");
     let path = std::env::var("PATH").expect("PATH is set");
-    let output = command("make")
+    let output = commands::in_root("make")
         .arg("run-docker")
         .env("PATH", format!("{}:{path}", folder.path().display()))
         .output()
         .expect("make is missing: apt-get install make");
-    (output, fs::read_to_string(asked).expect("docker was called"))
+    (
+        output,
+        fs::read_to_string(asked).expect("docker was called"),
+    )
 }
 
 /// Ctrl-C makes `docker compose up` end so, once it has stopped the container.

@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -28,12 +28,12 @@ use request_id_configuration as configuration;
 use request_id_rules::policy::IdFormat;
 use serde_json::Value;
 use test_support::client::{self, Connection, all};
-use test_support::commands::command;
+use test_support::commands;
 use test_support::kustomize;
 use test_support::pages::{self, Block, Page};
 use test_support::shipped::{self, MANAGER, PLUGIN};
 use test_support::svg;
-use test_support::upstream::{Reply, Upstream};
+use test_support::upstream::{self, Reply, Upstream};
 use test_support::verdict::is_new;
 use xtask::envoy::{self, Output, Process};
 use xtask::{module, root};
@@ -74,12 +74,6 @@ impl Drop for Run {
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         let _ = self.0.wait();
     }
-}
-
-fn free_ports() -> [u16; 2] {
-    let listeners =
-        [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free"));
-    listeners.map(|listener| listener.local_addr().expect("the socket has an address").port())
 }
 
 /// The commands of a block, each with the output that it shows.
@@ -146,7 +140,7 @@ fn without_random(line: &str) -> String {
 fn run(port: u16, admin_port: u16, shown: &[&str]) -> Result<Run> {
     LazyLock::force(&READY);
     let ports = [format!("PORT={port}"), format!("ADMIN_PORT={admin_port}")];
-    let mut child = command("make")
+    let mut child = commands::in_root("make")
         .arg("run")
         .args(ports)
         .stdout(Stdio::piped())
@@ -165,7 +159,7 @@ fn run(port: u16, admin_port: u16, shown: &[&str]) -> Result<Run> {
 
 /// Runs any other command.
 fn run_in_shell(line: &str, shown: &[&str]) -> Result<()> {
-    let output = command("bash").args(["-c", line]).output();
+    let output = commands::in_root("bash").args(["-c", line]).output();
     let output = output.context("bash is missing: install it")?;
     ensure!(
         output.status.success(),
@@ -182,7 +176,7 @@ fn run_in_shell(line: &str, shown: &[&str]) -> Result<()> {
 
 #[test]
 fn commands_print_what_the_pages_show() {
-    let [port, admin_port] = free_ports();
+    let [port, admin_port] = upstream::free_ports();
     let with_ports = |text: &str| {
         text.replace("10000", &port.to_string())
             .replace("9901", &admin_port.to_string())
@@ -242,7 +236,10 @@ fn configurations_are_accepted_and_show_every_key() {
 #[test]
 fn the_configuration_with_all_keys_shows_their_defaults() {
     let all = blocks("json").max_by_key(|block| block.text.len());
-    assert_eq!(keys(&json_of(all.expect("the configuration is valid"))), defaults());
+    assert_eq!(
+        keys(&json_of(all.expect("the configuration is valid"))),
+        defaults()
+    );
 }
 
 fn json_of(block: &Block) -> Value {
@@ -267,7 +264,10 @@ fn keys(configuration: &Value) -> BTreeMap<String, Value> {
 fn defaults() -> BTreeMap<String, Value> {
     fn collect(schema: &Value) -> BTreeMap<String, Value> {
         let mut found = BTreeMap::new();
-        for (key, value) in schema["properties"].as_object().expect("the schema has properties") {
+        for (key, value) in schema["properties"]
+            .as_object()
+            .expect("the schema has properties")
+        {
             if value["type"] == "object" {
                 let below = collect(value).into_iter();
                 found.extend(below.map(|(path, value)| (format!("{key}.{path}"), value)));
@@ -277,7 +277,8 @@ fn defaults() -> BTreeMap<String, Value> {
         }
         found
     }
-    let schema = fs::read_to_string(root().join("envoy/config.schema.json")).expect("the schema can be read");
+    let schema = fs::read_to_string(root().join("envoy/config.schema.json"))
+        .expect("the schema can be read");
     collect(&serde_json::from_str(&schema).expect("the text is valid JSON"))
 }
 
@@ -350,11 +351,14 @@ fn examples_behave_as_shown() {
     for example in &examples {
         let mut listener = template.clone();
         listener["name"] = example.listener.clone().into();
-        let plugin = listener.pointer_mut(PLUGIN).expect("the listener has the filter");
+        let plugin = listener
+            .pointer_mut(PLUGIN)
+            .expect("the listener has the filter");
         plugin["configuration"]["value"] = example.configuration.into();
         listeners.push(listener);
     }
-    let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("Envoy starts");
+    let envoy =
+        Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("Envoy starts");
 
     let failures: Vec<_> = examples
         .iter()
@@ -540,7 +544,8 @@ fn parts_of_an_envoy_configuration_serve() {
 /// What it shows first is a part of `envoy/envoy.yaml`, which the other tests run.
 #[test]
 fn the_page_on_envoy_shows_the_shipped_configuration() {
-    let shipped = envoy::read_config(&root().join("envoy/envoy.yaml")).expect("the text is valid YAML");
+    let shipped =
+        envoy::read_config(&root().join("envoy/envoy.yaml")).expect("the text is valid YAML");
     let manager = &shipped["static_resources"]["listeners"][0].pointer(MANAGER);
     let manager = manager.expect("the listener has a connection manager");
     let of_the_page = documents()
@@ -791,7 +796,8 @@ fn the_index_names_every_page_and_the_pages_every_base() {
 /// `make test-matrix` runs the tests with these.
 #[test]
 fn the_readme_names_the_versions_of_envoy_that_are_tested() {
-    let env = fs::read_to_string(root().join("envoy/versions.env")).expect("versions.env can be read");
+    let env =
+        fs::read_to_string(root().join("envoy/versions.env")).expect("versions.env can be read");
     let matrix = env
         .lines()
         .find_map(|line| line.strip_prefix("ENVOY_MATRIX=\"")?.strip_suffix('"'))
@@ -842,7 +848,8 @@ fn costs() -> Vec<Vec<[String; 2]>> {
 fn the_chart_of_the_costs_shows_the_table() {
     let expected: Vec<_> = costs().into_iter().take(2).flatten().collect();
     assert!(expected.len() > 10, "{expected:?}");
-    let chart = fs::read_to_string(root().join("docs/images/cost.svg")).expect("the chart can be read");
+    let chart =
+        fs::read_to_string(root().join("docs/images/cost.svg")).expect("the chart can be read");
     let texts = svg::texts(&chart);
     for text in expected.iter().flatten() {
         assert!(texts.contains(text), "{text} is not in {texts:?}");

@@ -44,7 +44,9 @@ fn a_base_lists_what_is_beside_it() {
             .collect();
         files.sort();
         let mut kustomization = base.kustomization.clone();
-        let listed = kustomization["resources"].as_array_mut().expect("the value is a list");
+        let listed = kustomization["resources"]
+            .as_array_mut()
+            .expect("the value is a list");
         listed.sort_by_key(ToString::to_string);
         assert_eq!(
             kustomization,
@@ -71,7 +73,10 @@ fn the_image_is_the_same_placeholder_everywhere() {
 #[test]
 fn the_configurations_are_accepted_and_the_same() {
     for base in kustomize::all() {
-        for file in base.kustomization["resources"].as_array().expect("the value is a list") {
+        for file in base.kustomization["resources"]
+            .as_array()
+            .expect("the value is a list")
+        {
             let file = file.as_str().expect("the file can be used");
             if ["wasmplugin.yaml", "envoyextensionpolicy.yaml"].contains(&file) {
                 check::check(&root().join(&base.path).join(file)).expect(&base.path);
@@ -107,7 +112,9 @@ fn the_bases_for_istio_differ_in_names_and_selectors_alone() {
         for resource in &mut resources {
             assert_eq!(resource["metadata"]["name"], format!("request-id-{name}"));
             resource["metadata"].take();
-            let spec = resource["spec"].as_object_mut().expect("the resource has a spec");
+            let spec = resource["spec"]
+                .as_object_mut()
+                .expect("the resource has a spec");
             if let Some(selector) = spec.remove("selector") {
                 selectors.push(selector["matchLabels"].clone());
             }
@@ -135,11 +142,15 @@ fn the_bases_for_istio_differ_in_names_and_selectors_alone() {
 fn the_envoy_filters_set_what_envoy_yaml_sets() {
     let shipped = envoy::shipped(0, 0).expect("the configuration is valid");
     let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
-    let manager = shipped.pointer(manager).expect("the listener has a connection manager");
+    let manager = shipped
+        .pointer(manager)
+        .expect("the listener has a connection manager");
     let higress = kustomize::read("envoy/higress");
     for base in istio().iter().chain([&higress]) {
         let filter = base.resource("EnvoyFilter");
-        let patches = filter["spec"]["configPatches"].as_array().expect("the value is a list");
+        let patches = filter["spec"]["configPatches"]
+            .as_array()
+            .expect("the value is a list");
         assert_eq!(patches.len(), 1);
         let patched = &patches[0]["patch"]["value"]["typed_config"];
         let patched = patched.as_object().expect("the patch has settings");

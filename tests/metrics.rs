@@ -14,8 +14,11 @@ use xtask::{module, root};
 fn scrape() -> Vec<(String, BTreeMap<String, String>)> {
     module::build().expect("the module can be built");
     let config = envoy::shipped(0, 0).expect("the configuration is valid");
-    let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("Envoy starts");
-    let text = envoy.get("/stats/prometheus").expect("Envoy shows its metrics");
+    let envoy =
+        Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("Envoy starts");
+    let text = envoy
+        .get("/stats/prometheus")
+        .expect("Envoy shows its metrics");
     let series = text
         .lines()
         .filter(|line| !line.starts_with('#'))
@@ -50,9 +53,10 @@ impl ExprVisitor for Selectors {
 
 /// Every expression of the rules and of the dashboard.
 fn expressions() -> Vec<String> {
-    let rules = envoy::read_config(&root().join("envoy/prometheus-rules.yaml")).expect("the rules can be read");
-    let dashboard =
-        fs::read_to_string(root().join("envoy/grafana-dashboard.json")).expect("the dashboard can be read");
+    let rules = envoy::read_config(&root().join("envoy/prometheus-rules.yaml"))
+        .expect("the rules can be read");
+    let dashboard = fs::read_to_string(root().join("envoy/grafana-dashboard.json"))
+        .expect("the dashboard can be read");
     let dashboard: Value = serde_json::from_str(&dashboard).expect("the text is valid JSON");
     let mut expressions = Vec::new();
     collect(&rules, &mut expressions);
@@ -94,8 +98,8 @@ fn rules_and_dashboard_ask_for_what_there_is() {
                 continue; // Istiod's: tests/kubernetes scrapes it.
             }
             if name.starts_with("request_id_filter:") {
-                let rules =
-                    fs::read_to_string(root().join("envoy/prometheus-rules.yaml")).expect("the rules can be read");
+                let rules = fs::read_to_string(root().join("envoy/prometheus-rules.yaml"))
+                    .expect("the rules can be read");
                 assert!(
                     rules.contains(&format!("- record: {name}\n")),
                     "{name} is not recorded"

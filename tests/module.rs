@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use xtask::{module, root};
 
-static MODULE: LazyLock<Vec<u8>> =
-    LazyLock::new(|| fs::read(module::build().expect("the module can be built")).expect("the module can be read"));
+static MODULE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    fs::read(module::build().expect("the module can be built")).expect("the module can be read")
+});
 
 #[test]
 fn it_exports_what_envoy_has_to_call_and_nothing_else() {

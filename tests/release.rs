@@ -31,7 +31,7 @@ fn notes_are_those_of_the_version() {
 }
 
 #[test]
-fn what_cannot_be_released_is_told() {
+fn what_prevents_a_release_is_named() {
     let tag = format!("v{VERSION}");
     let dated = |version: &str, date: &str| format!("# Changelog\n\n## [{version}] - {date}\n");
     for (tag, changelog, why) in [
@@ -64,14 +64,22 @@ fn workflows() -> Vec<(PathBuf, Value)> {
     let folder = fs::read_dir(root().join(".github/workflows")).expect("the workflows can be read");
     let found: Vec<_> = folder
         .map(|file| file.expect("the file can be used").path())
-        .map(|path| (path.clone(), envoy::read_config(&path).expect("the text is valid YAML")))
+        .map(|path| {
+            (
+                path.clone(),
+                envoy::read_config(&path).expect("the text is valid YAML"),
+            )
+        })
         .collect();
     assert!(found.len() >= 2);
     found
 }
 
 fn jobs(workflow: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    workflow["jobs"].as_object().expect("the workflow has jobs").iter()
+    workflow["jobs"]
+        .as_object()
+        .expect("the workflow has jobs")
+        .iter()
 }
 
 fn is_hex(text: &str, length: usize) -> bool {
@@ -140,7 +148,8 @@ fn jobs_have_the_permissions_they_name() {
 
 #[test]
 fn workflows_run_the_gate_on_the_toolchain_of_the_repository() {
-    let toolchain = fs::read_to_string(root().join("rust-toolchain.toml")).expect("the toolchain file can be read");
+    let toolchain = fs::read_to_string(root().join("rust-toolchain.toml"))
+        .expect("the toolchain file can be read");
     let channel = toolchain
         .lines()
         .find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"'))
@@ -184,7 +193,8 @@ fn the_third_party_notices_name_what_is_linked_into_the_module() {
         .collect();
     assert!(linked.len() > 5, "{printed}");
 
-    let notices = fs::read_to_string(root().join("THIRD-PARTY-NOTICES.txt")).expect("the notices can be read");
+    let notices = fs::read_to_string(root().join("THIRD-PARTY-NOTICES.txt"))
+        .expect("the notices can be read");
     // A crate has a line of its own: its name, its version, and after those its authors or its licence.
     let named: BTreeSet<_> = notices
         .lines()

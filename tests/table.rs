@@ -38,7 +38,8 @@ fn check_request(case: &Case) {
     let name = case.name;
     let policy = policy(case.config);
     let verdict = &case.verdict;
-    let decision = decide_on_request(&policy, &message(&case.request)).expect("the host has random bytes");
+    let decision =
+        decide_on_request(&policy, &message(&case.request)).expect("the host has random bytes");
     assert_eq!(decision.id, expected_id(case), "{name}");
     assert_eq!(decision.outcome.to_string(), verdict.origin, "{name}");
     assert_eq!(
@@ -62,9 +63,12 @@ fn check_request(case: &Case) {
 }
 
 fn rejection_detail(policy: &Policy, id: &RequestId, invalid: Invalid) -> String {
-    let body: serde_json::Value =
-        serde_json::from_str(&rejection::body(policy, id, invalid)).expect("the text is valid JSON");
-    body["detail"].as_str().expect("the text is UTF-8").to_owned()
+    let body: serde_json::Value = serde_json::from_str(&rejection::body(policy, id, invalid))
+        .expect("the text is valid JSON");
+    body["detail"]
+        .as_str()
+        .expect("the text is UTF-8")
+        .to_owned()
 }
 
 fn check_response(case: &Case) {
@@ -176,7 +180,8 @@ fn all_headers_are_read_only_to_adopt_an_id() {
 fn blanks_around_an_id_are_dropped_by_a_write() {
     let lines = vec![(b"x-request-id".to_vec(), b" mine\t".to_vec())];
     let request = Message::new(Vec::new(), lines);
-    let decision = decide_on_request(&Policy::default(), &request).expect("the host has random bytes");
+    let decision =
+        decide_on_request(&Policy::default(), &request).expect("the host has random bytes");
     assert_eq!(decision.id.as_bytes(), b"mine");
     assert_eq!(decision.outcome, Outcome::Kept);
     assert!(decision.sets_id);

@@ -19,14 +19,17 @@ tests![
 
 /// The counters of the filter, by their names behind `wasmcustom.request_id_filter.`.
 pub fn counters(envoy: &Process) -> BTreeMap<String, u64> {
-    let stats = envoy.get("/stats?filter=^wasmcustom").expect("Envoy shows its statistics");
+    let stats = envoy
+        .get("/stats?filter=^wasmcustom")
+        .expect("Envoy shows its statistics");
     let lines = stats
         .lines()
         .filter_map(|line| line.strip_prefix("wasmcustom.request_id_filter."));
-    lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, count)| (name.to_owned(), count.parse().expect("the text is a number")))
-        .collect()
+    let counters = lines.filter_map(|line| {
+        let (name, count) = line.split_once(": ")?;
+        Some((name.to_owned(), count.parse().ok()?))
+    });
+    counters.collect()
 }
 
 /// Waits until the filter has counted these, and nothing else.

@@ -2,8 +2,7 @@
 //! tells what the upstream received: nobody has to remember anything.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener};
-use std::sync::mpsc::channel;
+use std::net::Ipv4Addr;
 use std::{fmt, thread};
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use tokio::runtime::{self, Runtime};
 
 use test_support::client::{Connection, TIMEOUT};
 use test_support::message::Line;
+use test_support::upstream::listen;
 
 /// A request and the header lines of the upstream's response to it.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl Message {
     }
 }
 
-/// What came of it. Without a response the status is 0.
+/// What became of a message. Without a response the status is 0.
 #[derive(Default)]
 pub struct Outcome {
     pub status: u16,
@@ -39,7 +39,7 @@ pub struct Outcome {
     pub body: Vec<u8>,
 }
 
-/// Whether a value ends its line early, so that the rest of the message is anyone's guess.
+/// Whether a value ends its line early, so that the rest of the message is undefined.
 pub fn has_line_break(lines: &[Line]) -> bool {
     lines
         .iter()
@@ -291,8 +291,7 @@ async fn read(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
 
 /// Starts an upstream that speaks HTTP/1.1.
 pub fn start_http1() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    let port = listener.local_addr().expect("the socket has an address").port();
+    let (listener, port) = listen();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             thread::spawn(move || {
@@ -337,14 +336,12 @@ pub fn runtime() -> Runtime {
 
 /// Starts an upstream that speaks HTTP/2. It refuses gRPC as gRPC does it: with headers that end the stream.
 pub fn start_http2() -> u16 {
-    let (port, started) = channel();
+    let (listener, port) = listen();
+    listener.set_nonblocking(true).expect("the socket is open");
     thread::spawn(move || {
         runtime().block_on(async {
-            let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-                .await
-                .expect("a port is free");
-            let address = listener.local_addr().expect("the socket has an address");
-            port.send(address.port()).expect("the receiver still waits");
+            let listener = tokio::net::TcpListener::from_std(listener);
+            let listener = listener.expect("tokio takes the socket");
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(async move {
                     let mut connection = server::handshake(stream).await?;
@@ -356,7 +353,7 @@ pub fn start_http2() -> u16 {
             }
         });
     });
-    started.recv().expect("Envoy listens")
+    port
 }
 
 async fn answer(

@@ -52,7 +52,7 @@ struct Hops {
     _collector: Upstream,
 }
 
-/// What came of a request, with the only id that it has anywhere.
+/// What became of a request, with the only id that it has anywhere.
 struct RoundTrip {
     id: String,
     /// Where the edge and the inner proxy say it is from.
@@ -86,7 +86,8 @@ impl Hops {
             let lines = envoy
                 .lines_until(0, |line| line.starts_with('{') && line.contains(path))
                 .expect("there is a line of the access log");
-            let line: Value = serde_json::from_str(&lines[lines.len() - 1]).expect("the text is valid JSON");
+            let line: Value =
+                serde_json::from_str(&lines[lines.len() - 1]).expect("the text is valid JSON");
             assert_eq!(line["request_id"], id.as_str(), "{line}");
             assert_eq!(line["response_request_id"], id.as_str(), "{line}");
             line["origin"].clone()

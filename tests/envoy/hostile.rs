@@ -26,7 +26,7 @@ use crate::testbed::{
     self, MANAGER, REQUEST_HEADERS_OF_ENVOY, RESPONSE_HEADERS_OF_ENVOY, Testbed, at, eventually,
     tests,
 };
-use test_support::reference::{Answer, Config, values};
+use test_support::reference::{Config, ResponseHeaders, values};
 
 tests![no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id];
 
@@ -47,8 +47,8 @@ fn no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id(_
     );
     println!("{requests} requests, HOSTILE_SEED={seed}");
     let started = Instant::now();
-    let target = Target::start();
-    let log = target.envoy.mark();
+    let testbed = HostileTestbed::start();
+    let log = testbed.envoy.mark();
     let every_byte = every_byte();
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -64,7 +64,7 @@ fn no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id(_
                     }
                     let protocol = PROTOCOLS[number % 2];
                     match every_byte.get(number / 2) {
-                        Some(messages) => target
+                        Some(messages) => testbed
                             .exchange(0, protocol, messages, |index, _| messages[index].clone()),
                         None => {
                             let smallest = |index, fails: &dyn Fn(&Message) -> bool| {
@@ -72,7 +72,7 @@ fn no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id(_
                             };
                             let drawn = batch(number);
                             let drawn: Vec<_> = drawn.iter().map(ValueTree::current).collect();
-                            target.exchange(number / 2, protocol, &drawn, smallest);
+                            testbed.exchange(number / 2, protocol, &drawn, smallest);
                         }
                     }
                 }
@@ -82,15 +82,15 @@ fn no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id(_
     for byte in (0..=32).chain([127]) {
         for value in [[b'a', byte, b'b'], [byte, b'a', byte]] {
             // Envoy refuses the request, or the upstream receives an id without the byte.
-            let received = over_raw_http2(target.listeners[0].0, &value);
+            let received = over_raw_http2(testbed.listeners[0].0, &value);
             let received = parse(&received).map_or(Vec::new(), |(_, lines)| lines);
             let ids = values(&received, "x-request-id");
             assert!(ids.iter().all(|id| !id.contains(&byte)), "{ids:?}");
-            target.found().unclear += 1;
+            testbed.expectations().unclear += 1;
         }
     }
-    target.check_counters();
-    let said = target.envoy.log();
+    testbed.check_counters();
+    let said = testbed.envoy.log();
     let said: Vec<_> = said.lines().skip(log).collect();
     assert!(said.is_empty(), "Envoy says {said:#?}");
     println!("{:?}", started.elapsed());
@@ -164,32 +164,35 @@ impl Protocol {
 }
 
 /// An Envoy with a listener for each configuration of the table, and one without the filter.
-struct Target {
+struct HostileTestbed {
     envoy: Process,
     listeners: Vec<(u16, Config)>,
-    plain: u16,
-    found: Mutex<Found>,
+    without_filter: u16,
+    expectations: Mutex<Expectations>,
 }
 
 /// What has to add up in the end.
 #[derive(Default)]
-struct Found {
+struct Expectations {
     counters: BTreeMap<String, u64>,
     /// Requests that reached the filter in a way that only Envoy knows.
     unclear: u64,
     new_ids: HashSet<Vec<u8>>,
 }
 
-impl Target {
+impl HostileTestbed {
     fn start() -> Self {
         module::build().expect("the module can be built");
         let configurations = testbed::configurations();
         let mut config = testbed::config(start_http1(), &configurations);
         let listeners = testbed::listeners(&mut config);
-        let mut plain = listeners.last().expect("the configuration has listeners").clone();
-        plain["name"] = "plain".into();
-        testbed::filters(&mut plain).remove(0);
-        listeners.push(plain);
+        let mut without_filter = listeners
+            .last()
+            .expect("the configuration has listeners")
+            .clone();
+        without_filter["name"] = "without the filter".into();
+        testbed::filters(&mut without_filter).remove(0);
+        listeners.push(without_filter);
         for listener in listeners
             .iter_mut()
             .filter(|listener| listener["name"] != "demo")
@@ -201,7 +204,9 @@ impl Target {
             "--concurrency 2 --log-level error --component-log-level wasm:warning",
         );
         let listeners = configurations.iter().enumerate().map(|(number, text)| {
-            let port = envoy.port(&testbed::listener_name(number)).expect("Envoy listens");
+            let port = envoy
+                .port(&testbed::listener_name(number))
+                .expect("Envoy listens");
             (
                 port,
                 Config::read(text.as_bytes()).expect("the configuration is valid"),
@@ -209,9 +214,9 @@ impl Target {
         });
         Self {
             listeners: listeners.collect(),
-            plain: envoy.port("plain").expect("Envoy listens"),
+            without_filter: envoy.port("without the filter").expect("Envoy listens"),
             envoy,
-            found: Mutex::default(),
+            expectations: Mutex::default(),
         }
     }
 
@@ -238,7 +243,11 @@ impl Target {
             protocol.send(port, message).remove(0)
         };
         let is_as_expected = |message: &Message, outcome: &Outcome| {
-            let check = || self.check(config, message, outcome, || send(self.plain, message));
+            let check = || {
+                self.check(config, message, outcome, || {
+                    send(self.without_filter, message)
+                })
+            };
             std::panic::catch_unwind(check).is_ok()
         };
         let outcomes = protocol.send(*port, &messages);
@@ -249,7 +258,7 @@ impl Target {
                 // Envoy follows a redirect only if it has all of the request by then.
                 let is_early = outcome.status == 302;
                 if outcome.status == 0 || outcome.status >= 500 && is_shared || is_early {
-                    self.found().unclear += 2; // The filter may have seen it.
+                    self.expectations().unclear += 2; // The filter may have seen it.
                     outcome = send(*port, message);
                 }
             }
@@ -267,8 +276,10 @@ impl Target {
         }
     }
 
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    fn expectations(&self) -> MutexGuard<'_, Expectations> {
+        self.expectations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check(
@@ -276,7 +287,7 @@ impl Target {
         config: &Config,
         message: &Message,
         outcome: &Outcome,
-        plain: impl Fn() -> Outcome,
+        without_filter: impl Fn() -> Outcome,
     ) {
         let request = as_envoy(&message.request);
         let expected = config.request(&source_address(&request), &request, None);
@@ -297,7 +308,7 @@ impl Target {
                 counters = expected.counters();
                 self.check_new(config, ids[0]);
             }
-            400 if !is_clear && is_problem(outcome) => self.found().unclear += runs,
+            400 if !is_clear && is_problem(outcome) => self.expectations().unclear += runs,
             200 if is_clear && !has_line_break(&message.response) => {
                 assert!(!is_rejected);
                 counters = counters_of_runs();
@@ -332,11 +343,14 @@ impl Target {
                 // The response.
                 let response = as_envoy(&message.response);
                 let answer = config.response(&id, &response, None);
-                let before = Answer::of(&response, &config.header);
+                let before = ResponseHeaders::of(&response, &config.header);
                 if answer.aws_ids != before.aws_ids && config.header != "x-amzn-requestid" {
                     counters.push("aws_normalized".into());
                 }
-                assert_eq!(Answer::of(&outcome.headers, &config.header), answer);
+                assert_eq!(
+                    ResponseHeaders::of(&outcome.headers, &config.header),
+                    answer
+                );
                 let by_filter = [
                     &config.header,
                     "x-amzn-requestid",
@@ -347,8 +361,8 @@ impl Target {
                 assert_eq!(others_of(&outcome.headers), others_of(&response));
             }
             status => {
-                let plain = plain();
-                assert_eq!(status, plain.status, "{plain}");
+                let without_filter = without_filter();
+                assert_eq!(status, without_filter.status, "{without_filter}");
                 // The upstream's answer is none: the filter saw the request.
                 let came_far = status == 200 || status >= 500;
                 if came_far && is_clear {
@@ -361,13 +375,13 @@ impl Target {
                     }
                 }
                 if status == 200 || came_far && !is_clear {
-                    self.found().unclear += runs;
+                    self.expectations().unclear += runs;
                 }
             }
         }
-        let mut found = self.found();
+        let mut expectations = self.expectations();
         for counter in counters {
-            *found.counters.entry(counter).or_default() += 1;
+            *expectations.counters.entry(counter).or_default() += 1;
         }
     }
 
@@ -375,12 +389,12 @@ impl Target {
     fn check_new(&self, config: &Config, id: &[u8]) {
         let id_text = std::str::from_utf8(id).expect("the text is UTF-8");
         assert!(verdict::is_new(config.format(), id_text), "{id_text}");
-        let mut found = self.found();
-        assert!(found.new_ids.insert(id.to_vec()), "given before");
+        let mut expectations = self.expectations();
+        assert!(expectations.new_ids.insert(id.to_vec()), "given before");
     }
 
     fn check_counters(&self) {
-        let expected = self.found();
+        let expected = self.expectations();
         println!(
             "{:?}, {} unclear, {} new ids",
             expected.counters,

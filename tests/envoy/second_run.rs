@@ -117,7 +117,11 @@ impl Proxy {
     }
 
     fn open(&self, chain: usize) -> Connection {
-        Connection::open(self.envoy.port(&listener_name(chain)).expect("Envoy listens"))
+        Connection::open(
+            self.envoy
+                .port(&listener_name(chain))
+                .expect("Envoy listens"),
+        )
     }
 
     fn send(&self, chain: usize, path: &str, lines: &[Line]) -> RoundTrip {

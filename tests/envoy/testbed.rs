@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
-use std::net::{Ipv4Addr, TcpListener};
 use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -21,7 +20,7 @@ use test_support::cases::{self, Case, Line};
 use test_support::client::{Connection, Response};
 use test_support::shipped::cluster;
 pub use test_support::shipped::{FILTER, MANAGER, PLUGIN};
-use test_support::upstream::{ReceivedRequest, Reply, Upstream};
+use test_support::upstream::{ReceivedRequest, Reply, Upstream, free_ports};
 use test_support::verdict;
 
 /// A test of this program: its name and what it does.
@@ -94,7 +93,7 @@ pub struct Testbed {
     settled: AtomicUsize,
 }
 
-/// What was sent and what came of it.
+/// What was sent and what became of it.
 #[derive(Debug)]
 pub struct Exchange {
     pub response: Response,
@@ -408,11 +407,7 @@ pub fn config(upstream: u16, configurations: &[&str]) -> Value {
     for (number, configuration) in configurations.iter().enumerate() {
         listeners.push(with_configuration(&listener_name(number), configuration));
     }
-    let refused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    let refused = refused
-        .local_addr()
-        .expect("the socket has an address")
-        .port();
+    let [refused] = free_ports();
     let mut with_http2 = cluster("h2", crate::echo::start_http2());
     with_http2["typed_extension_protocol_options"] = json!({
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {

@@ -24,18 +24,20 @@ tests![
 ];
 
 /// A request of so many headers makes the module of [`trapping`] trap.
-const TOO_MANY: usize = 50;
+const TRAPPING_HEADER_COUNT: usize = 50;
 
 /// The built module, with these instructions before those of its request callback.
 fn trapping() -> Vec<u8> {
     let built = module::build().expect("the module can be built");
     let mut module = walrus::Module::from_file(built).expect("the module can be read");
     let callback = module.exports.get_func("proxy_on_request_headers");
-    let callback = module.funcs.get_mut(callback.expect("the module exports the callback"));
+    let callback = module
+        .funcs
+        .get_mut(callback.expect("the module exports the callback"));
     let callback = callback.kind.unwrap_local_mut();
     let count = callback.args[1];
     let limit = Const {
-        value: Constant::I32(TOO_MANY as i32),
+        value: Constant::I32(TRAPPING_HEADER_COUNT as i32),
     };
     let is_reached = Binop {
         op: BinaryOp::I32GeU,
@@ -55,13 +57,13 @@ fn trapping() -> Vec<u8> {
 const UNDER_WAY: usize = 8;
 
 /// How long the upstream takes for each.
-const UPSTREAM: Duration = Duration::from_secs(3);
+const UPSTREAM_DELAY: Duration = Duration::from_secs(3);
 
 /// Longer than Envoy waits between loading a module and loading it anew (1 to 1.5 s).
-const LOADED: Duration = Duration::from_millis(1600);
+const RELOAD_BACKOFF: Duration = Duration::from_millis(1600);
 
 /// An Envoy whose filter has trapped on the first of two workers.
-struct Trapped {
+struct TrappedEnvoy {
     envoy: Process,
     port: u16,
     /// What the request got that made it trap.
@@ -75,7 +77,7 @@ struct Trapped {
     _folder: TempDir,
 }
 
-impl Trapped {
+impl TrappedEnvoy {
     /// With `policy` in place of the shipped failure policy. Whatever it is, nothing happens to
     /// requests on the other worker.
     fn with(policy: &Value) -> Self {
@@ -84,13 +86,21 @@ impl Trapped {
         let file = folder.path().join("trapping.wasm");
         fs::write(&file, trapping()).expect("the file can be used");
         let mut config = testbed::config(upstream.port, &[""]);
-        let listener = listeners(&mut config).last_mut().expect("the configuration has a listener");
-        let name = listener["name"].as_str().expect("there is a name").to_owned();
+        let listener = listeners(&mut config)
+            .last_mut()
+            .expect("the configuration has a listener");
+        let name = listener["name"]
+            .as_str()
+            .expect("there is a name")
+            .to_owned();
         listener["stat_prefix"] = "main".into();
         let plugin = at(listener, PLUGIN);
-        *at(plugin, "/vm_config/code/local/filename") = file.to_str().expect("the value is a path").into();
+        *at(plugin, "/vm_config/code/local/filename") =
+            file.to_str().expect("the value is a path").into();
         let plugin = plugin.as_object_mut().expect("the value is an object");
-        plugin.remove("failure_policy").expect("the shipped configuration has a failure policy");
+        plugin
+            .remove("failure_policy")
+            .expect("the shipped configuration has a failure policy");
         plugin.extend(policy.as_object().expect("the value is an object").clone());
         let envoy = testbed::start(&config, "--concurrency 2 --log-level error");
         let port = envoy.port(&name).expect("Envoy listens");
@@ -103,7 +113,7 @@ impl Trapped {
             connections.map(|mut connection| {
                 number += 1;
                 let path = format!("/{number}");
-                upstream.expect(&path, Reply::Later(UPSTREAM, bytes_of(b"ok")));
+                upstream.expect(&path, Reply::Later(UPSTREAM_DELAY, bytes_of(b"ok")));
                 connection.send(&get("test", &path, &[]));
                 (connection, path)
             })
@@ -121,16 +131,16 @@ impl Trapped {
         let (first, rest) = whole.split_at(whole.len() - 1);
         upstream.expect(
             "/begun",
-            Reply::InTwo(first.to_vec(), UPSTREAM, rest.to_vec()),
+            Reply::InTwo(first.to_vec(), UPSTREAM_DELAY, rest.to_vec()),
         );
         begun.send(&get("test", "/begun", &[("connection", b"close".to_vec())]));
-        thread::sleep(LOADED);
+        thread::sleep(RELOAD_BACKOFF);
         let all = 2 * UNDER_WAY as u64 + 1;
         let generated = || counters(&envoy)["generated"];
         eventually(Duration::from_secs(1), generated, |count| *count == all);
 
         let started = Instant::now();
-        last.send(&get("test", "/", &too_many()));
+        last.send(&get("test", "/", &trapping_headers()));
         let trapping = last.receive();
         let under_way = answered(here);
         let after = started.elapsed();
@@ -169,8 +179,8 @@ impl Trapped {
 }
 
 /// A request that makes the module trap.
-fn too_many() -> Vec<(&'static str, Vec<u8>)> {
-    vec![("x-one-more", b"1".to_vec()); TOO_MANY]
+fn trapping_headers() -> Vec<(&'static str, Vec<u8>)> {
+    vec![("x-one-more", b"1".to_vec()); TRAPPING_HEADER_COUNT]
 }
 
 /// A connection to this worker: which one takes a connection is up to the kernel.
@@ -204,8 +214,8 @@ fn bytes_of(body: &[u8]) -> Vec<u8> {
 
 /// Those under way fail when their response comes, with the id that the upstream saw; a response that
 /// has begun ends where it is.
-fn assert_those_under_way_fail(trapped: &Trapped) {
-    let Trapped { trapping, .. } = trapped;
+fn assert_those_under_way_fail(trapped: &TrappedEnvoy) {
+    let TrappedEnvoy { trapping, .. } = trapped;
     assert!(
         is_new(&trapping.id()) && trapping.status == 503,
         "{trapping:?}"
@@ -225,14 +235,18 @@ fn assert_those_under_way_fail(trapped: &Trapped) {
 }
 
 /// For as long as one can wait in a test.
-fn assert_for_ever(trapped: &Trapped, is_so: impl Fn(&Response) -> bool) {
+fn assert_permanent(trapped: &TrappedEnvoy, is_so: impl Fn(&Response) -> bool) {
     let started = Instant::now();
-    while started.elapsed() < LOADED {
+    while started.elapsed() < RELOAD_BACKOFF {
         let response = trapped.request(0);
         assert!(is_so(&response), "{response:?}");
     }
     let reloads = trapped.envoy.get("/stats?filter=vm_reload_success");
-    assert!(!reloads.expect("Envoy shows its statistics").contains("success: 1"));
+    assert!(
+        !reloads
+            .expect("Envoy shows its statistics")
+            .contains("success: 1")
+    );
 }
 
 fn has_no_id(response: &Response) -> bool {
@@ -240,21 +254,24 @@ fn has_no_id(response: &Response) -> bool {
 }
 
 fn with_fail_reload_as_shipped_the_filter_comes_back(_: &Testbed) {
-    let trapped = Trapped::with(&json!({"failure_policy": "FAIL_RELOAD"}));
+    let trapped = TrappedEnvoy::with(&json!({"failure_policy": "FAIL_RELOAD"}));
     assert_those_under_way_fail(&trapped);
     let next = trapped.request(0);
     assert!(next.status == 200 && is_new(&next.id()), "{next:?}");
 
     // A module that is hardly loaded is not loaded again at once: 503 until it is.
-    thread::sleep(LOADED);
+    thread::sleep(RELOAD_BACKOFF);
     let mut failed = 0;
     for _ in 0..2 {
-        assert_eq!(trapped.send(0, &too_many()).status, 503);
+        assert_eq!(trapped.send(0, &trapping_headers()).status, 503);
         let started = Instant::now();
         let mut next = trapped.request(0);
         while next.status == 503 {
             failed += 1;
-            assert!(started.elapsed() < 2 * LOADED, "{failed} requests fail");
+            assert!(
+                started.elapsed() < 2 * RELOAD_BACKOFF,
+                "{failed} requests fail"
+            );
             thread::sleep(Duration::from_millis(10));
             next = trapped.request(0);
         }
@@ -280,13 +297,13 @@ fn with_fail_reload_as_shipped_the_filter_comes_back(_: &Testbed) {
 }
 
 fn with_fail_open_requests_go_on_without_the_filter(_: &Testbed) {
-    let trapped = Trapped::with(&json!({"failure_policy": "FAIL_OPEN"}));
+    let trapped = TrappedEnvoy::with(&json!({"failure_policy": "FAIL_OPEN"}));
     assert_those_under_way_fail(&trapped);
-    assert_for_ever(&trapped, has_no_id);
+    assert_permanent(&trapped, has_no_id);
 }
 
 fn with_the_old_fail_open_requests_under_way_go_on_too(_: &Testbed) {
-    let trapped = Trapped::with(&json!({"fail_open": true}));
+    let trapped = TrappedEnvoy::with(&json!({"fail_open": true}));
     assert!(has_no_id(&trapped.trapping), "{:?}", trapped.trapping);
     for (response, _) in &trapped.under_way {
         assert!(has_no_id(response), "{response:?}");
@@ -295,11 +312,11 @@ fn with_the_old_fail_open_requests_under_way_go_on_too(_: &Testbed) {
         (trapped.begun.status, &*trapped.begun.body),
         (200, &b"ok"[..])
     );
-    assert_for_ever(&trapped, has_no_id);
+    assert_permanent(&trapped, has_no_id);
 }
 
 fn with_fail_closed_the_worker_answers_503(_: &Testbed) {
-    let trapped = Trapped::with(&json!({"failure_policy": "FAIL_CLOSED"}));
+    let trapped = TrappedEnvoy::with(&json!({"failure_policy": "FAIL_CLOSED"}));
     assert_those_under_way_fail(&trapped);
-    assert_for_ever(&trapped, |response| response.status == 503);
+    assert_permanent(&trapped, |response| response.status == 503);
 }

@@ -1,7 +1,6 @@
 //! Configurations that are refused, and updates of a running filter, under load.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +15,7 @@ use crate::testbed::{
     self, FILTER, PLUGIN, Testbed, at, eventually, listeners, string_value, tests,
 };
 use test_support::client::{Connection, Response};
-use test_support::upstream::{Reply, Upstream};
+use test_support::upstream::{Reply, Upstream, free_ports};
 use test_support::verdict;
 
 tests![
@@ -26,15 +25,15 @@ tests![
     updates_by_ecds_lose_nothing_under_load,
 ];
 
-const BAD: &str =
+const INVALID: &str =
     r#"{"generate": "uuid5", "incoming": {"max_lenght": 64, "trust": ["10.0.0.0/8", "x"]}}"#;
 
-/// [`BAD`] in another text: Envoy remembers which texts were refused and does not ask again.
-fn bad_again(attempt: u64) -> String {
-    BAD.replacen('{', &format!(r#"{{"_attempt": {attempt}, "#), 1)
+/// [`INVALID`] in another text: Envoy remembers which texts were refused and does not ask again.
+fn invalid_again(attempt: u64) -> String {
+    INVALID.replacen('{', &format!(r#"{{"_attempt": {attempt}, "#), 1)
 }
 
-/// What is said of [`BAD`].
+/// What is said of [`INVALID`].
 const PROBLEMS: [&str; 3] = [
     r#"configuration refused: generate: found "uuid5"; allowed: "uuid4", "uuid7" or "hex32""#,
     "configuration refused: incoming.max_lenght: unknown key, with 64; did you mean incoming.max_length?",
@@ -44,7 +43,9 @@ const PROBLEMS: [&str; 3] = [
 /// The start of an Envoy whose filter has this `configuration`, which has to fail.
 fn failed_start(configuration: Value) -> String {
     let mut config = testbed::config(1, &[""]);
-    let listener = listeners(&mut config).last_mut().expect("the configuration has a listener");
+    let listener = listeners(&mut config)
+        .last_mut()
+        .expect("the configuration has a listener");
     at(listener, PLUGIN)["configuration"] = configuration;
     match Process::start(&config, &Output::Kept, &[]) {
         Ok(_) => panic!("Envoy started"),
@@ -53,7 +54,7 @@ fn failed_start(configuration: Value) -> String {
 }
 
 fn a_refused_configuration_keeps_envoy_from_starting_and_says_why(_: &Testbed) {
-    let error = failed_start(string_value(BAD));
+    let error = failed_start(string_value(INVALID));
     assert!(error.contains("Envoy ended with exit status: 1"), "{error}");
     for problem in PROBLEMS {
         assert!(error.contains(problem), "{error}");
@@ -93,14 +94,17 @@ impl Discovery {
     }
 
     fn counter(&self, name: &str) -> u64 {
-        let stats = self.envoy.get("/stats").expect("Envoy shows its statistics");
+        let stats = self
+            .envoy
+            .get("/stats")
+            .expect("Envoy shows its statistics");
         let lines = stats.lines().filter_map(|line| line.split_once(": "));
         let found: Vec<_> = lines.filter(|(known, _)| known.ends_with(name)).collect();
         assert_eq!(found.len(), 1, "{name}: {found:?}");
         found[0].1.parse().expect("the text is a number")
     }
 
-    /// Waits until new ids have this form.
+    /// Waits until new ids have this format.
     fn wait_for(&self, format: IdFormat) {
         let id = || request(self.port).id();
         eventually(Duration::from_secs(20), id, |id| {
@@ -128,7 +132,7 @@ pub fn publish(folder: &Path, resources: &[Value]) {
     fs::rename(new, file(folder)).expect("the file can be renamed"); // what Envoy watches for
 }
 
-/// Bad and good updates in turn, while requests come without pause and one is long under way.
+/// Invalid and valid updates in turn, while requests come without pause and one is long under way.
 fn update_under_load(discovery: &mut Discovery, rejected: &str) {
     discovery.wait_for(IdFormat::Uuid4);
     let later = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec();
@@ -157,7 +161,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
         };
         let loads = [scope.spawn(load), scope.spawn(load)];
         let mut refused = 0;
-        for (good, form) in [
+        for (valid, format) in [
             ("hex32", IdFormat::Hex32),
             ("uuid7", IdFormat::Uuid7),
             ("uuid4", IdFormat::Uuid4),
@@ -166,7 +170,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
             let before = request(port).id();
             let mark = discovery.envoy.mark();
             refused += 1;
-            discovery.publish(&bad_again(refused));
+            discovery.publish(&invalid_again(refused));
             let rejections = || discovery.counter(rejected);
             eventually(Duration::from_secs(20), rejections, |count| {
                 *count >= refused
@@ -179,8 +183,8 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
             }
             // The one before goes on.
             assert_eq!(request(port).id().len(), before.len());
-            discovery.publish(&format!(r#"{{"generate": "{good}"}}"#));
-            discovery.wait_for(form);
+            discovery.publish(&format!(r#"{{"generate": "{valid}"}}"#));
+            discovery.wait_for(format);
         }
         stop.store(true, Ordering::Relaxed);
         for load in loads {
@@ -218,9 +222,10 @@ impl Drop for StopOnDrop<'_> {
 /// The static configuration and, taken from it, our listener on a port of its own.
 fn static_and_listener(upstream: u16) -> (Value, Value, u16) {
     let mut config = testbed::config(upstream, &[""]);
-    let mut listener = listeners(&mut config).pop().expect("the configuration has a listener");
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    let port = probe.local_addr().expect("the socket has an address").port();
+    let mut listener = listeners(&mut config)
+        .pop()
+        .expect("the configuration has a listener");
+    let [port] = free_ports();
     *at(&mut listener, "/address/socket_address/port_value") = port.into();
     (config, listener, port)
 }

@@ -70,7 +70,10 @@ impl Clients {
             key: Value::Null,
         };
         let mut line = String::new();
-        clients.output.read_line(&mut line).expect("the text is UTF-8");
+        clients
+            .output
+            .read_line(&mut line)
+            .expect("the text is UTF-8");
         let ready: Value = serde_json::from_str(&line)
             .unwrap_or_else(|_| panic!("moto does not start: {}", clients.errors()));
         clients.port = serde_json::from_value(ready["port"].clone()).expect("Envoy listens");
@@ -82,13 +85,20 @@ impl Clients {
     fn run(mut self, envoy: &Process, listeners: &[&str]) -> String {
         let ports: Map<String, Value> = listeners
             .iter()
-            .map(|name| ((*name).to_owned(), envoy.port(name).expect("Envoy listens").into()))
+            .map(|name| {
+                (
+                    (*name).to_owned(),
+                    envoy.port(name).expect("Envoy listens").into(),
+                )
+            })
             .collect();
         let mut input = self.process.stdin.take().expect("the output is piped");
         // If the program has ended, its status and its errors say more than this would.
         let _ = writeln!(input, "{}", Value::Object(ports));
         let mut printed = String::new();
-        self.output.read_to_string(&mut printed).expect("the text is UTF-8");
+        self.output
+            .read_to_string(&mut printed)
+            .expect("the text is UTF-8");
         let status = self.process.wait().expect("there is a status");
         assert!(status.success(), "{status}\n{printed}\n{}", self.errors());
         printed
@@ -97,7 +107,9 @@ impl Clients {
     fn errors(&mut self) -> String {
         let mut text = String::new();
         self.errors.rewind().expect("the file can be used");
-        self.errors.read_to_string(&mut text).expect("the text is UTF-8");
+        self.errors
+            .read_to_string(&mut text)
+            .expect("the text is UTF-8");
         text
     }
 }

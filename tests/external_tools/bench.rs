@@ -97,8 +97,8 @@ fn the_bench_measures_all_that_it_names() {
         }
     }
 
-    let picture = fs::read_to_string(root().join("target/cost.svg")).expect("the chart can be read");
-    let texts = svg::texts(&picture);
+    let chart = fs::read_to_string(root().join("target/cost.svg")).expect("the chart can be read");
+    let texts = svg::texts(&chart);
     for name in FILTERS.iter().chain(&OTHERS) {
         assert!(texts.iter().any(|known| known == name), "{name}: {texts:?}");
     }

@@ -2,7 +2,6 @@
 //! Prometheus, a kustomization, and commands that push the image.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use test_support::client::Connection;
 use test_support::kustomize;
 use test_support::pages::{self, Block};
+use test_support::upstream::free_ports;
 use xtask::envoy::{self, Process};
 use xtask::{module, root, target};
 
@@ -148,16 +148,12 @@ impl Drop for Running {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    listener.local_addr().expect("the socket has an address").port()
-}
-
 /// Starts Prometheus with a configuration, and returns it with its address.
 fn start_prometheus(folder: &Path, configuration: &str) -> (Running, String) {
     let file = folder.join("prometheus.yaml");
     fs::write(&file, configuration).expect("the file can be used");
-    let address = format!("127.0.0.1:{}", free_port());
+    let [port] = free_ports();
+    let address = format!("127.0.0.1:{port}");
     let child = Command::new("prometheus")
         .arg(format!("--config.file={}", file.display()))
         .arg(format!(
@@ -185,10 +181,10 @@ fn query(address: &str, query: &str) -> Option<f64> {
 #[test]
 fn prometheus_shows_the_counters() {
     module::build().expect("the module can be built");
-    let admin = free_port();
+    let [admin] = free_ports();
     let config = envoy::shipped(0, admin).expect("the configuration is valid");
-    let envoy =
-        Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("Envoy starts");
+    let envoy = Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"])
+        .expect("Envoy starts");
     let block = prometheus_configurations().remove(0);
     assert!(block.text.contains("localhost:9901"), "{}", block.place);
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
@@ -298,7 +294,8 @@ fn kubectl_makes_of_a_users_kustomization_what_its_page_says() {
             "kubernetes-client",
         );
         let printed = String::from_utf8(output.stdout).expect("the text is UTF-8");
-        let resources: Vec<Value> = serde_saphyr::from_multiple(&printed).expect("the text is valid YAML");
+        let resources: Vec<Value> =
+            serde_saphyr::from_multiple(&printed).expect("the text is valid YAML");
         assert!(resources.len() > 1, "{printed}");
         let written: Value = serde_saphyr::from_str(&block.text).expect("the text is valid YAML");
         for resource in &resources {

@@ -12,7 +12,7 @@ use request_id_rules::policy::IdFormat;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_support::client::{Connection, Response};
-use test_support::commands::command;
+use test_support::commands;
 use test_support::shipped::PLUGIN;
 use test_support::verdict::is_new;
 use xtask::envoy::{self, Process};
@@ -24,7 +24,7 @@ const SOURCE: &str = "https://git.example.com/request-id-filter";
 
 /// Runs `make image` in a folder and returns what it prints.
 fn make(folder: &Path, change: impl FnOnce(&mut Command)) -> String {
-    let mut command = command("make");
+    let mut command = commands::in_root("make");
     command
         .arg("image")
         .env_remove("CARGO_TARGET_DIR")
@@ -208,10 +208,10 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
     let manifest = &fetched.manifest;
     assert_eq!(manifest["layers"].as_array().map(Vec::len), Some(1));
     let annotations = &manifest["annotations"];
-    let told = |name: &str| &annotations[format!("org.opencontainers.image.{name}")];
-    assert_eq!(told("version"), env!("CARGO_PKG_VERSION"));
-    assert_eq!(told("licenses"), "Apache-2.0");
-    assert_eq!(told("source"), SOURCE);
+    let annotation = |name: &str| &annotations[format!("org.opencontainers.image.{name}")];
+    assert_eq!(annotation("version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(annotation("licenses"), "Apache-2.0");
+    assert_eq!(annotation("source"), SOURCE);
 
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let layer = folder.path().join("layer.tar.gz");
@@ -255,13 +255,14 @@ fn assert_runs(module: &Path) {
         .pointer_mut(PLUGIN)
         .expect("the configuration has the filter");
     plugin["vm_config"]["code"]["local"]["filename"] = json!(module);
-    let envoy =
-        Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("Envoy starts");
+    let envoy = Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"])
+        .expect("Envoy starts");
     let mut connection = Connection::open(envoy.port("main").expect("Envoy listens"));
     let mut exchange = |line: &str| {
         connection.send(format!("GET / HTTP/1.1\r\nhost: test\r\n{line}\r\n").as_bytes());
         let response = connection.receive();
-        let upstream: Value = serde_json::from_slice(&response.body).expect("the text is valid JSON");
+        let upstream: Value =
+            serde_json::from_slice(&response.body).expect("the text is valid JSON");
         assert_eq!(upstream["x-request-id"], response.id());
         response.id()
     };
@@ -272,13 +273,13 @@ fn assert_runs(module: &Path) {
 
 /// A machine that has everything in other folders: a copy of the sources with what git knows of them,
 /// cargo's folder, and a toolchain.
-struct Elsewhere {
+struct OtherMachine {
     copy: PathBuf,
     cargo: PathBuf,
     toolchain: PathBuf,
 }
 
-fn elsewhere() -> Elsewhere {
+fn other_machine() -> OtherMachine {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let [copy, cargo, toolchain] = ["copy", "cargo", "toolchain"].map(|name| folder.join(name));
     // What was built in the copy before may stay: cargo sees what is out of date.
@@ -290,7 +291,8 @@ fn elsewhere() -> Elsewhere {
     let link = |from: &Path, to: &Path| {
         fs::create_dir_all(to).expect("the folder can be used");
         for entry in entries(from) {
-            symlink(&entry, to.join(entry.file_name().expect("there is a name"))).expect("the link can be made");
+            symlink(&entry, to.join(entry.file_name().expect("there is a name")))
+                .expect("the link can be made");
         }
     };
     fs::create_dir_all(&copy).expect("the folder can be used");
@@ -316,7 +318,11 @@ fn elsewhere() -> Elsewhere {
 
     // With the component rust-src, which editors install, as far as the compiler looks for it.
     let sysroot = run(Command::new("rustc").args(["--print", "sysroot"]), "rustc").stdout;
-    let sysroot = PathBuf::from(String::from_utf8(sysroot).expect("the text is UTF-8").trim());
+    let sysroot = PathBuf::from(
+        String::from_utf8(sysroot)
+            .expect("the text is UTF-8")
+            .trim(),
+    );
     link(&sysroot.join("lib/rustlib"), &toolchain.join("lib/rustlib"));
     let sources = toolchain.join("lib/rustlib/src");
     let _ = fs::remove_file(&sources); // the link to those of this toolchain, if it has them
@@ -331,8 +337,9 @@ fn elsewhere() -> Elsewhere {
         toolchain.display()
     );
     fs::write(&rustc, script).expect("the file can be used");
-    fs::set_permissions(&rustc, Permissions::from_mode(0o755)).expect("the script can be made executable");
-    Elsewhere {
+    fs::set_permissions(&rustc, Permissions::from_mode(0o755))
+        .expect("the script can be made executable");
+    OtherMachine {
         copy,
         cargo,
         toolchain,
@@ -342,11 +349,11 @@ fn elsewhere() -> Elsewhere {
 #[test]
 fn the_image_is_the_same_from_another_machine() {
     let here = &*PRINTED;
-    let Elsewhere {
+    let OtherMachine {
         copy,
         cargo,
         toolchain,
-    } = elsewhere();
+    } = other_machine();
     let path = std::env::var("PATH").expect("PATH is set");
     let make = || {
         make(&copy, |command| {

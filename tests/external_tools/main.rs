@@ -22,7 +22,7 @@ fn run(command: &mut Command, package: &str) -> Output {
 /// The same, and it may take so many seconds.
 fn run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
-    let mut bounded = commands::command("timeout"); // of coreutils: browser and registry may hang
+    let mut bounded = commands::in_root("timeout"); // of coreutils: browser and registry may hang
     bounded
         .arg(seconds.to_string())
         .arg(&program)
@@ -99,8 +99,8 @@ fn read_by_a_browser(configuration: &str) -> String {
         Reply::ok(&[("access-control-allow-origin", b"*".to_vec())]),
     );
     let config = shipped::with_configuration(upstream.port, configuration);
-    let envoy =
-        Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("Envoy starts");
+    let envoy = Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"])
+        .expect("Envoy starts");
     let data = format!(
         "http://127.0.0.1:{}/data",
         envoy.port("main").expect("Envoy listens")

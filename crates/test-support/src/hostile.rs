@@ -327,6 +327,8 @@ impl Source {
     /// # Panics
     /// If the strategy rejects everything it draws, which none of this module does.
     pub fn draw_tree<S: Strategy>(&mut self, strategy: &S) -> S::Tree {
-        strategy.new_tree(&mut self.0).expect("the strategy draws a value")
+        strategy
+            .new_tree(&mut self.0)
+            .expect("the strategy draws a value")
     }
 }

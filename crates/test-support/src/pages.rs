@@ -81,7 +81,9 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 
 fn read(path: &Path) -> Page {
     let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let relative = path.strip_prefix(root()).expect("the path is below the root");
+    let relative = path
+        .strip_prefix(root())
+        .expect("the path is below the root");
     let mut page = Page {
         path: relative.to_str().expect("the path is UTF-8").into(),
         blocks: Vec::new(),

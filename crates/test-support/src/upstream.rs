@@ -76,8 +76,7 @@ impl Upstream {
     /// If no port is free.
     #[must_use]
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let port = listener.local_addr().expect("the socket has an address").port();
+        let (listener, port) = listen();
         let state = Arc::<Mutex<State>>::default();
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -115,6 +114,27 @@ impl Upstream {
             .cloned()
             .unwrap_or_default()
     }
+}
+
+/// Listens on a free port of 127.0.0.1.
+///
+/// # Panics
+/// If no port is free.
+#[must_use]
+pub fn listen() -> (TcpListener, u16) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let address = listener.local_addr().expect("the socket has an address");
+    (listener, address.port())
+}
+
+/// Returns different ports of 127.0.0.1 that nobody uses.
+///
+/// # Panics
+/// If no port is free.
+#[must_use]
+pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let listeners = [(); COUNT].map(|()| listen());
+    listeners.map(|(_, port)| port)
 }
 
 /// Serves a connection until either side ends it.
@@ -175,8 +195,10 @@ fn serve_web_socket(mut stream: TcpStream, received: &ReceivedRequest) {
         request = request.header(name, value.as_slice());
     }
     let request = request.body(()).expect("the request is valid");
-    let response = tungstenite::handshake::server::create_response(&request).expect("the client asks for an upgrade");
-    tungstenite::handshake::server::write_response(&mut stream, &response).expect("the response is valid");
+    let response = tungstenite::handshake::server::create_response(&request)
+        .expect("the client asks for an upgrade");
+    tungstenite::handshake::server::write_response(&mut stream, &response)
+        .expect("the response is valid");
     let role = tungstenite::protocol::Role::Server;
     let mut socket = tungstenite::WebSocket::from_raw_socket(stream, role, None);
     while let Ok(message) = socket.read() {

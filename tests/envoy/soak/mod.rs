@@ -71,7 +71,7 @@ fn resets_timeouts_retries_updates_and_draining_change_nothing_but_ids(_: &Testb
     println!("with the filter as without: {with:?}");
 }
 
-/// How often requests of each kind came out in which way.
+/// How often requests of each kind ended in which way.
 type Outcomes = BTreeMap<(Kind, String), u64>;
 
 /// Sends so many requests to an Envoy with or without the filter. What is rejected with it is not
@@ -128,11 +128,11 @@ fn run(requests: u64, has_filter: bool) -> Outcomes {
     assert_eq!(outcomes.values().sum::<u64>(), requests);
     totals.add(drained);
     for ((kind, outcome), count) in &totals.outcomes {
-        let fine = match kind {
+        let expected = match kind {
             Kind::Rejected if has_filter => "400",
             _ => "200",
         };
-        assert_eq!(outcome, fine, "{count} of {kind:?} while Envoy drains");
+        assert_eq!(outcome, expected, "{count} of {kind:?} while Envoy drains");
     }
     assert!(!totals.outcomes.is_empty(), "no request while Envoy drains");
     if has_filter {
@@ -236,7 +236,9 @@ fn drain(runtime: &Runtime, envoy: &Process, clients: Vec<Client>, first: u64) -
         .expect("Envoy drains");
     let mut totals = Totals::default();
     for client in running {
-        let client = runtime.block_on(client).expect("the client found no mistake");
+        let client = runtime
+            .block_on(client)
+            .expect("the client found no mistake");
         totals.add(client.totals);
     }
     totals

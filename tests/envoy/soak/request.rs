@@ -7,7 +7,7 @@ pub enum Listener {
     Main,
     /// Trusts nobody.
     Edge,
-    /// Rejects bad ids.
+    /// Rejects invalid ids.
     Strict,
 }
 
@@ -33,7 +33,7 @@ pub enum Kind {
     LeftWithinBody,
     /// The client leaves with everything sent and nothing answered.
     LeftBeforeResponse,
-    /// A bad id where it is rejected.
+    /// An invalid id where it is rejected.
     Rejected,
 }
 
@@ -59,8 +59,8 @@ const KINDS: [(Kind, u64, &str); 14] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
     Nothing,
-    Good,
-    Bad,
+    Valid,
+    Invalid,
     Aws,
 }
 
@@ -75,7 +75,7 @@ pub struct Request {
 impl Request {
     /// The request of this number: the same in each run.
     pub fn planned(number: u64, listener: Listener) -> Self {
-        let random = mixed(number);
+        let random = spread_evenly(number);
         let mut place = random % 200;
         let kind = KINDS.into_iter().find(|(_, share, _)| {
             let is_here = place < *share;
@@ -85,12 +85,12 @@ impl Request {
         let (kind, ..) = kind.expect("the shares add up to 200");
         let given = match (random >> 32) % 8 {
             0..4 => Given::Nothing,
-            4..6 => Given::Good,
-            6 => Given::Bad,
+            4..6 => Given::Valid,
+            6 => Given::Invalid,
             _ => Given::Aws,
         };
         let kind = match (listener, given) {
-            (Listener::Strict, Given::Bad) => Kind::Rejected,
+            (Listener::Strict, Given::Invalid) => Kind::Rejected,
             _ => kind,
         };
         Self {
@@ -119,8 +119,8 @@ impl Request {
     pub fn id_line(&self) -> Option<(&'static str, String)> {
         match self.given {
             Given::Nothing => None,
-            Given::Good => Some(("x-request-id", format!("good-{}", self.number))),
-            Given::Bad => Some(("x-request-id", format!("bad {}", self.number))),
+            Given::Valid => Some(("x-request-id", format!("valid-{}", self.number))),
+            Given::Invalid => Some(("x-request-id", format!("invalid {}", self.number))),
             Given::Aws => Some(("x-amzn-requestid", AWS.into())),
         }
     }
@@ -146,12 +146,12 @@ impl Request {
     pub fn counters(&self) -> Vec<&'static str> {
         let mut first = match (self.listener, self.given) {
             (Listener::Edge, Given::Nothing | Given::Aws) => vec!["generated", "untrusted"],
-            (Listener::Edge, Given::Good | Given::Bad) => vec!["replaced", "untrusted"],
+            (Listener::Edge, Given::Valid | Given::Invalid) => vec!["replaced", "untrusted"],
             (_, Given::Nothing) => vec!["generated"],
-            (_, Given::Good) => vec!["kept"],
+            (_, Given::Valid) => vec!["kept"],
             (_, Given::Aws) => vec!["adopted"],
-            (Listener::Main, Given::Bad) => vec!["replaced", "invalid.bad_byte"],
-            (Listener::Strict, Given::Bad) => vec!["rejected", "invalid.bad_byte"],
+            (Listener::Main, Given::Invalid) => vec!["replaced", "invalid.bad_byte"],
+            (Listener::Strict, Given::Invalid) => vec!["rejected", "invalid.bad_byte"],
         };
         match self.kind {
             Kind::LeftWithinHeaders => first.clear(),
@@ -165,8 +165,8 @@ impl Request {
     /// The id that its response has, if that can be told before.
     pub fn expected_id(&self) -> Option<String> {
         match (self.listener, self.given) {
-            (Listener::Edge, _) | (_, Given::Nothing | Given::Bad) => None,
-            (_, Given::Good) => self.id_line().map(|(_, id)| id),
+            (Listener::Edge, _) | (_, Given::Nothing | Given::Invalid) => None,
+            (_, Given::Valid) => self.id_line().map(|(_, id)| id),
             (_, Given::Aws) => Some(AWS.into()),
         }
     }
@@ -176,7 +176,7 @@ impl Request {
 const AWS: &str = "0b1e1d7c-36a4-4d8f-9d0a-5e1c1b7f2a90";
 
 /// Numbers that count up, spread evenly (the finalizer of SplitMix64).
-fn mixed(number: u64) -> u64 {
+fn spread_evenly(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

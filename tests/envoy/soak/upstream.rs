@@ -30,7 +30,10 @@ impl Arrivals {
 pub async fn start(arrivals: Arc<Arrivals>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     let listener = listener.expect("a port is free");
-    let port = listener.local_addr().expect("the socket has an address").port();
+    let port = listener
+        .local_addr()
+        .expect("the socket has an address")
+        .port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(serve(stream, Arc::clone(&arrivals)));
@@ -117,7 +120,9 @@ fn head(received: &[u8]) -> Option<(usize, Head)> {
     let path = request.path.expect("the value is a path").to_owned();
     let value = |name: &str| {
         let line = request.headers.iter().find(|line| line.name == name);
-        line.map_or("", |line| std::str::from_utf8(line.value).expect("the value is ASCII"))
+        line.map_or("", |line| {
+            std::str::from_utf8(line.value).expect("the value is ASCII")
+        })
     };
     let head = Head {
         path,

@@ -50,7 +50,10 @@ impl Collector {
 
 fn listen_udp(received: Arc<Mutex<Vec<u8>>>) -> u16 {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    let port = socket.local_addr().expect("the socket has an address").port();
+    let port = socket
+        .local_addr()
+        .expect("the socket has an address")
+        .port();
     thread::spawn(move || {
         let mut buffer = [0; 1 << 16];
         while let Ok(length) = socket.recv(&mut buffer) {

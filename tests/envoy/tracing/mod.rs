@@ -118,13 +118,13 @@ fn listener(name: &str, ids: Ids) -> Value {
 }
 
 /// An Envoy with tracing between a client and an upstream.
-struct Stage {
+struct TracingTestbed {
     envoy: Process,
     upstream: Upstream,
     collector: Collector,
 }
 
-impl Stage {
+impl TracingTestbed {
     /// Starts an Envoy with these listeners.
     fn start(listeners: impl FnOnce(&Collector) -> Vec<Value>) -> Self {
         xtask::module::build().expect("the module can be built");
@@ -168,14 +168,18 @@ impl Stage {
 
     /// Returns the minor version of Envoy, such as 40 of 1.40.0.
     fn minor_version(&self) -> u32 {
-        let info: Value = serde_json::from_str(&self.envoy.get("/server_info").expect("Envoy answers"))
-            .expect("the text is valid JSON");
+        let info: Value =
+            serde_json::from_str(&self.envoy.get("/server_info").expect("Envoy answers"))
+                .expect("the text is valid JSON");
         let version = info["version"].as_str().unwrap_or_default();
         let minor = version
             .split('/')
             .nth(1)
             .and_then(|version| version.split('.').nth(1));
-        minor.expect("there is a version").parse().expect("the text is a number")
+        minor
+            .expect("there is a version")
+            .parse()
+            .expect("the text is a number")
     }
 }
 

@@ -8,7 +8,7 @@ use xtask::envoy;
 
 use super::collector::Collector;
 use super::tracers::Tracer;
-use super::{Ids, Stage, listener, start, with_protocol};
+use super::{Ids, TracingTestbed, listener, start, with_protocol};
 use crate::testbed::{self, MANAGER, at, eventually, get, listeners};
 use test_support::cases::Line;
 use test_support::client::Connection;
@@ -70,10 +70,13 @@ impl Target {
         }
     }
 
-    fn cluster(&self, stage: &Stage) -> Value {
+    fn cluster(&self, testbed: &TracingTestbed) -> Value {
         let cluster = cluster(
             &self.name,
-            stage.envoy.port(&self.name).expect("Envoy has the listener"),
+            testbed
+                .envoy
+                .port(&self.name)
+                .expect("Envoy has the listener"),
         );
         let cluster = with_protocol(cluster, self.options);
         match self.protocol {
@@ -85,11 +88,11 @@ impl Target {
 
 pub fn everywhere() {
     let targets = Target::all();
-    let stage = Stage::start(|collector| {
+    let testbed = TracingTestbed::start(|collector| {
         let listeners = targets.iter().map(|target| target.listener(collector));
         listeners.collect()
     });
-    let clusters = targets.iter().map(|target| target.cluster(&stage));
+    let clusters = targets.iter().map(|target| target.cluster(&testbed));
     let front = start(&front(clusters.collect()));
     let mut connection = Connection::open(front.port("front").expect("Envoy has the listener"));
 
@@ -104,8 +107,14 @@ pub fn everywhere() {
             for (kind, lines) in requests(&unique) {
                 let is_redirected = round % 2 == 0;
                 let path = format!("/moved/{kind}-{unique}");
-                let (id, is_sampled) =
-                    send(&stage, &mut connection, target, &path, lines, is_redirected);
+                let (id, is_sampled) = send(
+                    &testbed,
+                    &mut connection,
+                    target,
+                    &path,
+                    lines,
+                    is_redirected,
+                );
                 if is_sampled {
                     sampled.insert(id.clone());
                     sampled_here += 1;
@@ -125,7 +134,7 @@ pub fn everywhere() {
             _ => {}
         }
     }
-    let stats = stage
+    let stats = testbed
         .envoy
         .get("/stats?filter=downstream_rq_http")
         .expect("Envoy shows its statistics");
@@ -137,14 +146,14 @@ pub fn everywhere() {
         );
     }
 
-    check_log(&stage, &ids);
-    check_spans(&stage, &ids.into_values().collect(), &sampled);
+    check_log(&testbed, &ids);
+    check_spans(&testbed, &ids.into_values().collect(), &sampled);
 }
 
 /// Sends a request to a target by way of the front. Returns the id, which the client and the upstream have, and
 /// whether the request is sampled.
 fn send(
-    stage: &Stage,
+    testbed: &TracingTestbed,
     connection: &mut Connection,
     target: &Target,
     path: &str,
@@ -156,7 +165,7 @@ fn send(
         let moved = format!(
             "HTTP/1.1 302 Found\r\nlocation: http://test{new_path}\r\ncontent-length: 0\r\n\r\n"
         );
-        stage.upstream.expect(path, Reply::Bytes(moved.into()));
+        testbed.upstream.expect(path, Reply::Bytes(moved.into()));
     }
     lines.push(("target", target.name.clone().into()));
     connection.send(&get("test", path, &lines));
@@ -165,8 +174,8 @@ fn send(
     let id = response.id();
     assert!(!id.contains("provisional"), "{id}");
     let received = [
-        stage.upstream.received(path),
-        stage.upstream.received(new_path),
+        testbed.upstream.received(path),
+        testbed.upstream.received(new_path),
     ]
     .concat();
     assert_eq!(received.len(), 1 + usize::from(is_redirected), "{path}");
@@ -174,16 +183,16 @@ fn send(
     for received in &received {
         assert_eq!(received.all("x-request-id"), [id.as_bytes()], "{path}");
         // 2 is Datadog's "keep".
-        let (told, _) = target.tracer.told(&received.headers);
-        is_sampled |= told == "1" || told == "2";
+        let (decision, _) = target.tracer.propagated_decision(&received.headers);
+        is_sampled |= decision == "1" || decision == "2";
     }
     (id, is_sampled)
 }
 
 /// Checks that each request has a line in the access log, with its id.
-fn check_log(stage: &Stage, ids: &HashMap<String, String>) {
+fn check_log(testbed: &TracingTestbed, ids: &HashMap<String, String>) {
     let logged = || {
-        let log = stage.envoy.log();
+        let log = testbed.envoy.log();
         let mut logged = HashSet::new();
         for line in log.lines().filter(|line| line.starts_with('{')) {
             let line: Value = serde_json::from_str(line).expect("the text is valid JSON");
@@ -203,19 +212,19 @@ fn check_log(stage: &Stage, ids: &HashMap<String, String>) {
 }
 
 /// Checks that each span has an id of a request, and each sampled request a span.
-fn check_spans(stage: &Stage, ids: &HashSet<String>, sampled: &HashSet<String>) {
+fn check_spans(testbed: &TracingTestbed, ids: &HashSet<String>, sampled: &HashSet<String>) {
     let id_of = |span: String| {
         let is_id = |id: &&String| span.find(id.as_str()).is_some_and(|at| at < FRAMING);
         let id = ids.iter().find(is_id);
         id.unwrap_or_else(|| panic!("a span has none of the ids, but {span}"))
     };
     let without_span = || {
-        let spans = stage.collector.request_ids(FRAMING + 64).into_iter();
+        let spans = testbed.collector.request_ids(FRAMING + 64).into_iter();
         let collected: HashSet<_> = spans.map(id_of).collect();
         sampled.iter().filter(|id| !collected.contains(*id)).count()
     };
     eventually(Duration::from_secs(20), without_span, |count| *count == 0);
-    assert!(!stage.collector.text().contains("-provisional"));
+    assert!(!testbed.collector.text().contains("-provisional"));
 }
 
 /// Requests of each kind, with ids that no other request has.

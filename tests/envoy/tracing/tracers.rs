@@ -163,7 +163,7 @@ impl Tracer {
 
     /// Returns what an upstream with these headers is told about sampling, such as `1`, and whether the
     /// trace is the client's.
-    pub fn told(self, headers: &Headers) -> (String, bool) {
+    pub fn propagated_decision(self, headers: &Headers) -> (String, bool) {
         let text = |name| match all(headers, name)[..] {
             [value] => String::from_utf8_lossy(value).into_owned(),
             _ => "nothing".into(),
