@@ -1,5 +1,5 @@
-//! `envoy/docker-compose.yaml`, without Docker: what it says, and the real Envoy with its command and
-//! its files.
+//! `envoy/docker-compose.yaml` without Docker: the text of the file, and a real Envoy that runs its command with its
+//! files.
 
 use std::fs;
 use std::net::Ipv4Addr;

@@ -312,7 +312,7 @@ fn examples() -> Vec<Example> {
     examples
 }
 
-/// What an example says about a message: a keyword, a header and its value.
+/// Returns the lines of an example about a message: after this keyword, a header and its value.
 fn lines_of<'a>(block: &'a Block, keyword: &str) -> Vec<(&'a str, &'a str)> {
     let lines = block.text.lines().filter_map(|line| {
         let (word, rest) = line.split_once(' ')?;
@@ -332,7 +332,7 @@ fn word_of<'a>(block: &'a Block, keyword: &str) -> Option<&'a str> {
     lines.find_map(|line| Some(line.strip_prefix(keyword)?.trim()))
 }
 
-/// What an example says of: headers of the four messages, the response's status, and the origin in
+/// The words with which lines of an example begin: headers of the four messages, the response's status, and the origin in
 /// the access log.
 const KEYWORDS: [&str; 6] = [
     "answer", "origin", "request", "response", "status", "upstream",

@@ -168,7 +168,7 @@ fn workflows_run_the_gate_on_the_toolchain_of_the_repository() {
 }
 
 /// `make notices` writes the file. This needs no tool: it names every crate that is linked into the
-/// module, with its version, and has no blank that nobody filled in.
+/// module, with its version, and has no blank left to fill in.
 #[test]
 fn the_third_party_notices_name_what_is_linked_into_the_module() {
     let arguments = [

@@ -93,7 +93,7 @@ fn counts_are_exact_over_workers_and_listeners_within_two_seconds(_: &Testbed) {
     assert_eq!(outcomes.iter().sum::<u64>(), 2 * cases.len() as u64);
 }
 
-/// A filter that may not make these calls serves, and says so in one line a plugin and VM.
+/// Checks that a filter that may not make these calls serves requests, and logs one line for each plugin and VM.
 fn without(calls: &'static [&'static str], line: &str) {
     let testbed = Testbed::start(Setup {
         without: calls,

@@ -1,5 +1,5 @@
-//! Messages in bulk. A request's body says what the upstream has to answer, and the response's body
-//! tells what the upstream received: nobody has to remember anything.
+//! Messages in bulk. The body of a request contains the headers that the upstream answers with, and the body of the
+//! response contains what the upstream received, so neither side has to remember anything.
 
 use std::io::Write;
 use std::net::Ipv4Addr;

@@ -26,7 +26,7 @@ fn one_id_all_the_way_with_all_requests_traced(_: &Testbed) {
 
 const CONFIGURATION: &str = r#"{"log_origin": true}"#;
 
-/// Starts an Envoy with the filter and this configuration, and says where it listens.
+/// Starts an Envoy with the filter and this configuration. Returns it and its port.
 fn start(
     upstream: u16,
     configuration: &str,
@@ -55,7 +55,7 @@ struct Hops {
 /// What became of a request, with the only id that it has anywhere.
 struct RoundTrip {
     id: String,
-    /// Where the edge and the inner proxy say it is from.
+    /// The origins of the id in the access logs of the edge and of the inner proxy.
     origins: [Value; 2],
     /// Whether it was traced.
     sampled: bool,

@@ -1,4 +1,4 @@
-//! Hostile messages by the hundred thousand, and what the reference says of each.
+//! A hundred thousand hostile messages through Envoy, each compared with the reference.
 
 use std::collections::{BTreeMap, HashSet};
 use std::env;
@@ -30,9 +30,9 @@ use test_support::reference::{Config, ResponseHeaders, values};
 
 tests![no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id];
 
-/// How many are sent, unless `HOSTILE_REQUESTS` says otherwise.
+/// How many requests are sent, unless `HOSTILE_REQUESTS` says otherwise.
 const REQUESTS: usize = 100_000;
-/// How many go over one connection.
+/// How many requests go over one connection.
 const BATCH: usize = 50;
 
 fn no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id(_: &Testbed) {
@@ -385,7 +385,7 @@ impl HostileTestbed {
         }
     }
 
-    /// A new id has its form, and nobody else has it.
+    /// Checks that a new id has its format, and that no other request has it.
     fn check_new(&self, config: &Config, id: &[u8]) {
         let id_text = std::str::from_utf8(id).expect("the text is UTF-8");
         assert!(verdict::is_new(config.format(), id_text), "{id_text}");

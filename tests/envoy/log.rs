@@ -1,4 +1,4 @@
-//! What the filter says in Envoy's log, and when.
+//! What the filter writes into Envoy's log, and when.
 
 use std::collections::HashSet;
 use std::thread;
@@ -19,7 +19,7 @@ tests![
 
 const OURS: &str = "wasm log request-id request-id: ";
 
-/// What the filter says whether requests come or not.
+/// A part of the line that the filter logs every second, with or without requests.
 const EACH_SECOND: &str = " streams open, ";
 
 fn name_and_version_are_said_at_the_start_and_the_configuration_in_one_line(testbed: &Testbed) {
@@ -36,7 +36,8 @@ fn name_and_version_are_said_at_the_start_and_the_configuration_in_one_line(test
         "{}",
         lines[1]
     );
-    // Each plugin says it in each VM: the one Envoy tries it in, the main thread's, and a worker's.
+    // Each plugin logs it in three VMs: the one in which Envoy tries it, that of the main thread, and that of the
+    // worker.
     let plugins = testbed.plugins();
     assert_eq!(
         lines.iter().filter(|line| **line == started).count(),
@@ -92,7 +93,7 @@ fn lines_of_a_request(testbed: &Testbed) -> usize {
         .count()
 }
 
-/// Waits until a request makes so many lines: a new level takes up to a second.
+/// Waits until a request makes this number of lines: a new level takes up to a second.
 fn wait_for(testbed: &Testbed, lines: usize) {
     let logged = || lines_of_a_request(testbed);
     eventually(Duration::from_secs(10), logged, |logged| *logged == lines);

@@ -122,10 +122,7 @@ fn a_trailers_only_response_of_grpc_carries_the_id(testbed: &Testbed) {
     let ends_the_stream =
         |line: &&str| line.starts_with("proxy_on_response_headers(") && line.ends_with(", 1)");
     assert!(
-        exchange
-            .traced("[host->vm] ")
-            .iter()
-            .any(|line| ends_the_stream(&line)),
+        exchange.traced("[host->vm] ").iter().any(ends_the_stream),
         "{exchange:?}"
     );
 }

@@ -185,7 +185,7 @@ fn check_request(case: &Case, exchange: &Exchange, id: &[u8]) {
     assert_eq!(others(received), others(&sent));
 }
 
-/// What reaches the client, the id aside.
+/// What reaches the client, apart from the id.
 fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
     let response = &exchange.response;
     if let Some(detail) = case.rejected {
@@ -232,7 +232,7 @@ fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
     );
 }
 
-/// What the filter did to get there, and what it said.
+/// The host calls that the filter made, and the line that it logged.
 fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
     let calls = exchange.traced("[vm->host] env.");
     const KNOWN: &str = "proxy_get_current_time_nanoseconds( proxy_get_header_map_pairs( \

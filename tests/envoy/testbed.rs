@@ -235,7 +235,7 @@ impl Testbed {
         self.finish(mark, &path, response)
     }
 
-    /// Collects what Envoy says of a request once it is over.
+    /// Collects what Envoy logs of a request once it is over.
     pub fn finish(&self, mark: usize, path: &str, response: Response) -> Exchange {
         // The end of another request may be logged after the mark, so this waits for the end of the
         // first context that was created since.
@@ -318,7 +318,7 @@ impl Setup {
     }
 }
 
-/// Has a connection manager trace so many per cent of its requests, to the cluster `collector`.
+/// Returns the setting that traces this percentage of the requests, to the cluster `collector`.
 pub fn tracing(sampling: u32) -> Value {
     json!({
         "random_sampling": {"value": sampling},

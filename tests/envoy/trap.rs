@@ -1,5 +1,5 @@
-//! What becomes of requests if the filter ever traps. Nothing that comes makes it, so here is a
-//! module that does.
+//! What becomes of requests if the filter ever traps. We know of no request that makes it trap, so these tests use a
+//! module that does so on purpose.
 
 use std::fs;
 use std::thread;
@@ -23,7 +23,7 @@ tests![
     with_fail_closed_the_worker_answers_503,
 ];
 
-/// A request of so many headers makes the module of [`trapping`] trap.
+/// A request with this many headers makes the module of [`trapping`] trap.
 const TRAPPING_HEADER_COUNT: usize = 50;
 
 /// The built module, with these instructions before those of its request callback.
@@ -66,20 +66,20 @@ const RELOAD_BACKOFF: Duration = Duration::from_millis(1600);
 struct TrappedEnvoy {
     envoy: Process,
     port: u16,
-    /// What the request got that made it trap.
+    /// The response to the request that made the filter trap.
     trapping: Response,
-    /// What those got that were under way on the first worker, and the ids that the upstream saw.
+    /// The responses to the requests that were under way on the first worker, and the ids that the upstream received.
     under_way: [(Response, String); UNDER_WAY],
-    /// How long after the trap they had it.
+    /// How long after the trap these responses had arrived.
     after: Duration,
-    /// What the one got whose response had begun.
+    /// The response that had begun before the trap.
     begun: Response,
     _folder: TempDir,
 }
 
 impl TrappedEnvoy {
-    /// With `policy` in place of the shipped failure policy. Whatever it is, nothing happens to
-    /// requests on the other worker.
+    /// Starts an Envoy with `policy` in place of the shipped failure policy, and traps. With every policy, the requests
+    /// on the other worker succeed.
     fn with(policy: &Value) -> Self {
         let upstream = Upstream::start();
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
@@ -234,7 +234,7 @@ fn assert_those_under_way_fail(trapped: &TrappedEnvoy) {
     );
 }
 
-/// For as long as one can wait in a test.
+/// Checks that the responses stay like this for longer than Envoy waits before it loads a module again.
 fn assert_permanent(trapped: &TrappedEnvoy, is_so: impl Fn(&Response) -> bool) {
     let started = Instant::now();
     while started.elapsed() < RELOAD_BACKOFF {
@@ -283,7 +283,7 @@ fn with_fail_reload_as_shipped_the_filter_comes_back(_: &Testbed) {
     }
     assert!(failed > 0);
 
-    // The counters go on. What was counted within the second before a trap may be lost.
+    // The counters continue. What was counted within the second before a trap may be lost.
     let before = counters(&trapped.envoy)["generated"];
     trapped.request(0);
     let generated = || counters(&trapped.envoy)["generated"];

@@ -33,7 +33,7 @@ fn invalid_again(attempt: u64) -> String {
     INVALID.replacen('{', &format!(r#"{{"_attempt": {attempt}, "#), 1)
 }
 
-/// What is said of [`INVALID`].
+/// The problems of [`INVALID`].
 const PROBLEMS: [&str; 3] = [
     r#"configuration refused: generate: found "uuid5"; allowed: "uuid4", "uuid7" or "hex32""#,
     "configuration refused: incoming.max_lenght: unknown key, with 64; did you mean incoming.max_length?",
@@ -81,13 +81,13 @@ struct Discovery {
     upstream: Upstream,
     port: u16,
     folder: tempfile::TempDir,
-    /// The resource in which the configuration stands, and where.
+    /// The resource that contains the configuration, and its place there.
     resource: Value,
     configuration: String,
 }
 
 impl Discovery {
-    /// Has Envoy see a new configuration, all at once.
+    /// Publishes a new configuration as a whole.
     fn publish(&mut self, configuration: &str) {
         *at(&mut self.resource, &self.configuration) = string_value(configuration);
         publish(self.folder.path(), slice::from_ref(&self.resource));
@@ -125,14 +125,14 @@ pub fn file(folder: &Path) -> PathBuf {
     folder.join("resources.json")
 }
 
-/// Puts resources there, all at once.
+/// Publishes resources as a whole.
 pub fn publish(folder: &Path, resources: &[Value]) {
     let new = folder.join("new.json");
     fs::write(&new, json!({"resources": resources}).to_string()).expect("the file can be used");
     fs::rename(new, file(folder)).expect("the file can be renamed"); // what Envoy watches for
 }
 
-/// Invalid and valid updates in turn, while requests come without pause and one is long under way.
+/// Publishes invalid and valid updates in turn, while requests arrive without pause and one is under way all the time.
 fn update_under_load(discovery: &mut Discovery, rejected: &str) {
     discovery.wait_for(IdFormat::Uuid4);
     let later = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec();
@@ -149,7 +149,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
         let _stop = StopOnDrop(&stop); // also when an assertion fails below
         let load = || {
             let mut requests = 0_u32;
-            // As long as updates come, and longer if that was quick.
+            // As long as there are updates, and longer if they are quick.
             let more = |requests| !stop.load(Ordering::Relaxed) || requests < 100;
             while more(requests) && started.elapsed() < Duration::from_secs(60) {
                 let response = request(port);
@@ -181,7 +181,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
                     .lines_until(mark, |line| line.contains(problem));
                 said.unwrap_or_else(|error| panic!("{problem}: {error:#}"));
             }
-            // The one before goes on.
+            // The previous configuration stays in force.
             assert_eq!(request(port).id().len(), before.len());
             discovery.publish(&format!(r#"{{"generate": "{valid}"}}"#));
             discovery.wait_for(format);
@@ -195,10 +195,10 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
     assert_eq!((late.status, &*late.body), (200, &b"late"[..]));
     assert!(
         verdict::is_new(IdFormat::Uuid4, &late.id()),
-        "the id it got when it came: {late:?}"
+        "a request keeps the id that it received first: {late:?}"
     );
 
-    // Not a count is lost with the plugins that went.
+    // No count is lost with the plugins that were replaced.
     let counts = || {
         let names = [
             "wasmcustom.request_id_filter.generated",
@@ -269,7 +269,7 @@ pub fn take_filter(listener: &mut Value, folder: &Path) -> Value {
     })
 }
 
-/// Where in such a resource the configuration stands.
+/// The place of the configuration in such a resource.
 pub const CONFIGURATION: &str = "/typed_config/config/configuration";
 
 fn updates_by_ecds_lose_nothing_under_load(_: &Testbed) {

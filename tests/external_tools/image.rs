@@ -42,7 +42,7 @@ fn make(folder: &Path, change: impl FnOnce(&mut Command)) -> String {
     String::from_utf8(output.stdout).expect("the text is UTF-8")
 }
 
-/// The image as it is made here.
+/// What `make image` prints on this machine.
 static PRINTED: LazyLock<String> = LazyLock::new(|| make(&root(), |_| {}));
 
 /// Makes the image, and returns the digest of its manifest.
@@ -115,7 +115,7 @@ impl Registry {
         response
     }
 
-    /// A blob of which a descriptor speaks, compared with what that says.
+    /// Fetches the blob of a descriptor and compares its size and digest with it.
     fn blob(&self, name: &str, descriptor: &Value) -> Vec<u8> {
         let digest = descriptor["digest"].as_str().expect("there is a digest");
         let blob = self.get(&format!("{name}/blobs/{digest}"), "*/*").body;
@@ -158,7 +158,7 @@ fn fetch(registry: &Registry, name: &str, reference: &str) -> Fetched {
         [digest.as_bytes()],
         "the registry's digest"
     );
-    // Of an index they would take the image for linux/amd64, whose digest is another one.
+    // From an index they would choose the image for linux/amd64, which has another digest.
     let of_an_image: &[u8] = b"application/vnd.oci.image.manifest.v1+json";
     assert_eq!(response.all("content-type"), [of_an_image]);
     let manifest: Value = serde_json::from_slice(&response.body).expect("the text is valid JSON");

@@ -19,7 +19,7 @@ fn run(command: &mut Command, package: &str) -> Output {
     run_for(180, command, package)
 }
 
-/// The same, and it may take so many seconds.
+/// The same with a limit of this many seconds.
 fn run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut bounded = commands::in_root("timeout"); // of coreutils: browser and registry may hang

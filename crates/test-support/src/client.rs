@@ -114,7 +114,7 @@ impl Connection {
         }
     }
 
-    /// Receives so many bytes. Returns `None` if the connection ends before.
+    /// Receives this number of bytes. Returns `None` if the connection ends before.
     ///
     /// # Panics
     /// If they do not arrive in time.

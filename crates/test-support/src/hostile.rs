@@ -1,4 +1,4 @@
-//! A generator of messages that nobody should send: every header that the filter reads, with values
+//! A generator of hostile messages: every header that the filter reads, with values
 //! that are nearly valid, repeated, nested, cut off, too long, or any bytes at all.
 //!
 //! It is a set of proptest strategies, so a failure shrinks to a small message. The comparison of

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 upstream that records the bytes it receives and answers with the bytes it is told.
+//! An HTTP/1.1 upstream that records the bytes it receives and answers with the bytes that a test sets.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -127,7 +127,7 @@ pub fn listen() -> (TcpListener, u16) {
     (listener, address.port())
 }
 
-/// Returns different ports of 127.0.0.1 that nobody uses.
+/// Returns different ports of 127.0.0.1 that are free.
 ///
 /// # Panics
 /// If no port is free.

@@ -18,7 +18,7 @@ pub struct Verdict {
     pub sets_id: bool,
     /// The change to the header that `incoming.original` names.
     pub original: OriginalChange,
-    /// What the debug log says about preferred sources with unusable values.
+    /// What the debug log contains about preferred sources with unusable values.
     pub unusable_sources: Vec<String>,
 }
 

@@ -68,7 +68,7 @@ impl Totals {
         assert!(
             all("x-received-request-id")
                 .iter()
-                .all(|received| received == &id),
+                .all(|received| *received == id),
             "{headers:?}"
         );
         let id = id.to_str().expect("the id is ASCII");

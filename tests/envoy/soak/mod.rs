@@ -1,5 +1,5 @@
-//! Very many requests of all kinds over two workers, while the configuration changes: with the filter
-//! they come out as without it, and nothing of them stays in it.
+//! Very many requests of all kinds over two workers, while the configuration changes: they end in the same way with the
+//! filter and without it, and nothing of them stays in its memory.
 
 mod client;
 mod request;
@@ -53,7 +53,7 @@ const CLIENTS: [(Listener, usize, usize); 3] = [
 /// How many clients share a connection of HTTP/2.
 const SHARED: usize = 6;
 
-/// What the configuration changes to, each second. The ids of each are told apart from all others.
+/// The configurations that follow one another each second.
 const CONFIGURATIONS: [&str; 4] = [
     r#"{"log_origin": true}"#,
     r#"{"generate": "uuid7"}"#,
@@ -74,8 +74,8 @@ fn resets_timeouts_retries_updates_and_draining_change_nothing_but_ids(_: &Testb
 /// How often requests of each kind ended in which way.
 type Outcomes = BTreeMap<(Kind, String), u64>;
 
-/// Sends so many requests to an Envoy with or without the filter. What is rejected with it is not
-/// among the outcomes.
+/// Sends this number of requests to an Envoy with or without the filter, and returns the outcomes of all requests
+/// but those that the filter rejects.
 fn run(requests: u64, has_filter: bool) -> Outcomes {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -222,7 +222,7 @@ fn send(runtime: &Runtime, clients: Vec<Client>, numbers: Range<u64>) -> Vec<Cli
     })
 }
 
-/// Has Envoy drain its listeners while requests come, from this number on, until none is taken.
+/// Sends requests from this number on while Envoy drains its listeners, until it accepts no more of them.
 fn drain(runtime: &Runtime, envoy: &Process, clients: Vec<Client>, first: u64) -> Totals {
     let count = clients.len();
     let running: Vec<_> = clients

@@ -162,7 +162,7 @@ impl Request {
         first
     }
 
-    /// The id that its response has, if that can be told before.
+    /// The id that its response has, if it can be known in advance.
     pub fn expected_id(&self) -> Option<String> {
         match (self.listener, self.given) {
             (Listener::Edge, _) | (_, Given::Nothing | Given::Invalid) => None,
@@ -172,7 +172,7 @@ impl Request {
     }
 }
 
-/// An RFC 9562 UUID, which is taken as it is.
+/// An RFC 9562 UUID, which is adopted unchanged.
 const AWS: &str = "0b1e1d7c-36a4-4d8f-9d0a-5e1c1b7f2a90";
 
 /// Numbers that count up, spread evenly (the finalizer of SplitMix64).

@@ -1,4 +1,4 @@
-//! An upstream that answers, resets or waits as the path says.
+//! An upstream that answers, resets or waits, depending on the path.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -8,12 +8,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// The requests that clients leave as soon as they are here, by number.
+/// The requests that clients abandon as soon as they have arrived, by number.
 #[derive(Default)]
 pub struct Arrivals(Mutex<HashMap<u64, oneshot::Sender<()>>>);
 
 impl Arrivals {
-    /// What tells that the request of this number is here.
+    /// Returns a receiver that is notified when the request of this number arrives.
     pub fn expect(&self, number: u64) -> oneshot::Receiver<()> {
         let (arrived, arrival) = oneshot::channel();
         self.0.lock().unwrap().insert(number, arrived);
@@ -26,7 +26,7 @@ impl Arrivals {
     }
 }
 
-/// Starts it and returns its port.
+/// Starts the upstream and returns its port.
 pub async fn start(arrivals: Arc<Arrivals>) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     let listener = listener.expect("a port is free");
@@ -109,7 +109,7 @@ struct Head {
     body: usize,
 }
 
-/// The head of a request, and its length, once it is whole.
+/// Parses the head of a request. Returns its length and the head, or `None` if a part of it is missing.
 fn head(received: &[u8]) -> Option<(usize, Head)> {
     let mut lines = [httparse::EMPTY_HEADER; 32];
     let mut request = httparse::Request::new(&mut lines);

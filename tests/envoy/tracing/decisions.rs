@@ -1,4 +1,5 @@
-//! What the upstream is told and what the collector receives, compared with the same Envoy that gives requests its
+//! The decision that reaches the upstream, and the spans that reach the collector, compared with
+//! the same Envoy that gives requests its
 //! own ids.
 
 use std::fmt;
@@ -45,14 +46,14 @@ const COMPARED: [(Ids, Ids); 3] = [
     (Ids::FilterWithoutTrust, Ids::EnvoyAtEdge),
 ];
 
-/// Requests about which the upstream is told something else than with Envoy's own ids.
+/// Requests for which the upstream receives another decision than with Envoy's own ids.
 struct Difference {
     tracers: &'static [Tracer],
     /// The minor versions of Envoy.
     envoy: RangeInclusive<u32>,
     ids: &'static [Ids],
     requests: &'static [&'static str],
-    /// What is told with Envoy's own ids, and with the filter: with a sampled parent, an unsampled one and none.
+    /// The decisions with Envoy's own ids, and with the filter: with a sampled parent, an unsampled one and none.
     own: &'static str,
     filter: &'static str,
 }
@@ -205,14 +206,14 @@ const DIFFERENCES: &[Difference] = &[
     },
 ];
 
-/// What came of one kind of request: with a sampled parent, with an unsampled one, and without.
+/// What was observed of one kind of request: with a sampled parent, with an unsampled one, and without.
 #[derive(PartialEq)]
 struct Row([Observation; 3]);
 
 struct Observation {
-    /// What the upstream was told.
+    /// The decision that the upstream received.
     decision: String,
-    /// Whether the trace that the upstream is told of is the client's.
+    /// Whether the upstream's trace is the one of the client.
     is_continued: bool,
     /// The path, which the span has, too.
     path: String,

@@ -28,10 +28,10 @@ const HTTP3: &str = "http3";
 
 const ROUNDS: usize = 4;
 
-/// How many bytes may stand between the name of an attribute and its value: quotes, types and lengths.
+/// How many bytes may be between the name of an attribute and its value: quotes, types and lengths.
 const FRAMING: usize = 8;
 
-/// A certificate for QUIC, which nobody checks.
+/// A certificate for QUIC, which the client does not verify.
 const CERTIFICATE: &str = include_str!("certificate.pem");
 const KEY: &str = include_str!("key.pem");
 

@@ -99,7 +99,7 @@ pub fn is_hidden_by_local_reply_config() {
     assert_eq!((response.status, received.len()), (403, 0));
     let id = response.id();
     assert!(is_new(&id), "{id}");
-    // The marker tells that the filter did not run.
+    // The marker shows that the filter did not run.
     assert_eq!(log["request_id"], format!("{id}-provisional"));
     assert_eq!(log["response_request_id"], *id);
 

@@ -114,7 +114,7 @@ fn header() -> Vec<Case> {
     .concat()
 }
 
-/// Envoy takes the peer's address from `x-forwarded-for` unless told otherwise.
+/// Envoy takes the peer's address from `x-forwarded-for` unless it is configured otherwise.
 const PEER: &str = "x-forwarded-for";
 
 fn trust() -> Vec<Case> {
