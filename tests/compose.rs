@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use compose_spec::Compose;
 use serde_json::Value;
 use test_support::client::{Connection, Response};
-use test_support::commands;
+use test_support::project;
 use test_support::upstream::free_ports;
 use xtask::{envoy, module, root, run};
 
@@ -20,7 +20,7 @@ const FILE: &str = "envoy/docker-compose.yaml";
 
 /// The file with the variables that Compose would set. The specification of Compose allows all of it.
 fn file() -> Value {
-    let text = fs::read_to_string(root().join(FILE)).expect(FILE);
+    let text = project::text(FILE);
     let text = text
         .replace(
             "${ENVOY_VERSION:?is in envoy/versions.env}",
@@ -76,7 +76,7 @@ fn the_image_is_of_the_pinned_version() {
     let image = format!("docker.io/envoyproxy/envoy:v{}", envoy::pinned());
     assert_eq!(service()["image"], image);
     // Compose reads `.env` beside its file.
-    let env = fs::read_to_string(root().join("envoy/.env")).expect("envoy/.env can be read");
+    let env = project::text("envoy/.env");
     assert!(
         env.lines()
             .any(|line| line == format!("ENVOY_VERSION={}", envoy::pinned()))
@@ -266,7 +266,7 @@ fn make_run_docker(last_line: &str) -> (std::process::Output, String) {
     fs::set_permissions(&docker, fs::Permissions::from_mode(0o755))
         .expect("the script can be made executable");
     let path = std::env::var("PATH").expect("PATH is set");
-    let output = commands::in_root("make")
+    let output = project::command("make")
         .arg("run-docker")
         .env("PATH", format!("{}:{path}", folder.path().display()))
         .output()

@@ -1,12 +1,12 @@
 //! Which configurations are accepted, what the problems of the others say, and the JSON Schema.
 
-use std::fs;
 use test_support::configuration_pool;
 
 use request_id_configuration as configuration;
 use serde_json::{Value, json};
 use test_support::cases;
-use xtask::{root, schema};
+use test_support::project;
+use xtask::schema;
 
 fn problems(text: impl AsRef<[u8]>) -> Vec<String> {
     match configuration::read(text.as_ref()) {
@@ -351,7 +351,7 @@ fn validator() -> jsonschema::Validator {
 
 #[test]
 fn the_schema_in_the_repository_is_current() {
-    let written = fs::read_to_string(root().join(schema::PATH)).expect(schema::PATH);
+    let written = project::text(schema::PATH);
     assert!(written == schema::text(), "run `make schema`");
 }
 

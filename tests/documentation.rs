@@ -28,9 +28,9 @@ use request_id_configuration as configuration;
 use request_id_rules::policy::IdFormat;
 use serde_json::Value;
 use test_support::client::{self, Connection, all};
-use test_support::commands;
 use test_support::kustomize;
 use test_support::pages::{self, Block, Page};
+use test_support::project;
 use test_support::shipped::{self, MANAGER, PLUGIN};
 use test_support::svg;
 use test_support::upstream::{self, Reply, Upstream};
@@ -140,7 +140,7 @@ fn without_random(line: &str) -> String {
 fn run(port: u16, admin_port: u16, shown: &[&str]) -> Result<Run> {
     LazyLock::force(&READY);
     let ports = [format!("PORT={port}"), format!("ADMIN_PORT={admin_port}")];
-    let mut child = commands::in_root("make")
+    let mut child = project::command("make")
         .arg("run")
         .args(ports)
         .stdout(Stdio::piped())
@@ -159,7 +159,7 @@ fn run(port: u16, admin_port: u16, shown: &[&str]) -> Result<Run> {
 
 /// Runs any other command.
 fn run_in_shell(line: &str, shown: &[&str]) -> Result<()> {
-    let output = commands::in_root("bash").args(["-c", line]).output();
+    let output = project::command("bash").args(["-c", line]).output();
     let output = output.context("bash is missing: install it")?;
     ensure!(
         output.status.success(),
@@ -214,7 +214,7 @@ fn commands_print_what_the_pages_show() {
 /// The test above leaves `make test` to the gate.
 #[test]
 fn the_gate_runs_the_tests() {
-    let gate = fs::read_to_string(root().join(".ci/run")).expect(".ci/run can be read");
+    let gate = project::text(".ci/run");
     let all = "set -- lint deny test test-tools test-kubernetes fuzz";
     assert!(gate.contains(all), "{gate}");
 }
@@ -277,8 +277,7 @@ fn defaults() -> BTreeMap<String, Value> {
         }
         found
     }
-    let schema = fs::read_to_string(root().join("envoy/config.schema.json"))
-        .expect("the schema can be read");
+    let schema = project::text("envoy/config.schema.json");
     collect(&serde_json::from_str(&schema).expect("the text is valid JSON"))
 }
 
@@ -796,14 +795,13 @@ fn the_index_names_every_page_and_the_pages_every_base() {
 /// `make test-matrix` runs the tests with these.
 #[test]
 fn the_readme_names_the_versions_of_envoy_that_are_tested() {
-    let env =
-        fs::read_to_string(root().join("envoy/versions.env")).expect("versions.env can be read");
+    let env = project::text("envoy/versions.env");
     let matrix = env
         .lines()
         .find_map(|line| line.strip_prefix("ENVOY_MATRIX=\"")?.strip_suffix('"'))
         .expect("there is a matrix");
     let tested: BTreeSet<_> = matrix.split(' ').collect();
-    let readme = fs::read_to_string(root().join("README.md")).expect("README.md can be read");
+    let readme = project::text("README.md");
     let is_version = |word: &&str| {
         let numbers: Vec<_> = word.split('.').map(str::parse::<u8>).collect();
         matches!(numbers[..], [Ok(1), Ok(10..), Ok(_)])
@@ -848,8 +846,7 @@ fn costs() -> Vec<Vec<[String; 2]>> {
 fn the_chart_of_the_costs_shows_the_table() {
     let expected: Vec<_> = costs().into_iter().take(2).flatten().collect();
     assert!(expected.len() > 10, "{expected:?}");
-    let chart =
-        fs::read_to_string(root().join("docs/images/cost.svg")).expect("the chart can be read");
+    let chart = project::text("docs/images/cost.svg");
     let texts = svg::texts(&chart);
     for text in expected.iter().flatten() {
         assert!(texts.contains(text), "{text} is not in {texts:?}");
@@ -866,7 +863,7 @@ fn the_chart_of_the_costs_shows_the_table() {
 /// the table costs more with the default configuration.
 #[test]
 fn the_readme_has_the_costs_of_the_table() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("README.md can be read");
+    let readme = project::text("README.md");
     let words = readme.split(|c: char| !(c.is_ascii_digit() || c == ','));
     let named = words.filter_map(|word| word.strip_suffix(",000")?.parse::<f64>().ok());
     let measured = costs().into_iter().take(2).map(|section| {

@@ -1,12 +1,12 @@
 //! What the rules and the dashboard ask for is what a scrape of the shipped configuration has.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use promql_parser::parser::{self, Expr, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
 use request_id_rules::counters::Counter;
 use serde_json::Value;
+use test_support::project;
 use xtask::envoy::{self, Output, Process};
 use xtask::{module, root};
 
@@ -55,8 +55,7 @@ impl ExprVisitor for Selectors {
 fn expressions() -> Vec<String> {
     let rules = envoy::read_config(&root().join("envoy/prometheus-rules.yaml"))
         .expect("the rules can be read");
-    let dashboard = fs::read_to_string(root().join("envoy/grafana-dashboard.json"))
-        .expect("the dashboard can be read");
+    let dashboard = project::text("envoy/grafana-dashboard.json");
     let dashboard: Value = serde_json::from_str(&dashboard).expect("the text is valid JSON");
     let mut expressions = Vec::new();
     collect(&rules, &mut expressions);
@@ -98,8 +97,7 @@ fn rules_and_dashboard_ask_for_what_there_is() {
                 continue; // Istiod's: tests/kubernetes scrapes it.
             }
             if name.starts_with("request_id_filter:") {
-                let rules = fs::read_to_string(root().join("envoy/prometheus-rules.yaml"))
-                    .expect("the rules can be read");
+                let rules = project::text("envoy/prometheus-rules.yaml");
                 assert!(
                     rules.contains(&format!("- record: {name}\n")),
                     "{name} is not recorded"

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
+use test_support::project;
 use xtask::{envoy, release, root};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn changelog() -> String {
-    fs::read_to_string(root().join("CHANGELOG.md")).expect("CHANGELOG.md can be read")
+    project::text("CHANGELOG.md")
 }
 
 #[test]
@@ -148,8 +149,7 @@ fn jobs_have_the_permissions_they_name() {
 
 #[test]
 fn workflows_run_the_gate_on_the_toolchain_of_the_repository() {
-    let toolchain = fs::read_to_string(root().join("rust-toolchain.toml"))
-        .expect("the toolchain file can be read");
+    let toolchain = project::text("rust-toolchain.toml");
     let channel = toolchain
         .lines()
         .find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"'))
@@ -193,8 +193,7 @@ fn the_third_party_notices_name_what_is_linked_into_the_module() {
         .collect();
     assert!(linked.len() > 5, "{printed}");
 
-    let notices = fs::read_to_string(root().join("THIRD-PARTY-NOTICES.txt"))
-        .expect("the notices can be read");
+    let notices = project::text("THIRD-PARTY-NOTICES.txt");
     // A crate has a line of its own: its name, its version, and after those its authors or its licence.
     let named: BTreeSet<_> = notices
         .lines()

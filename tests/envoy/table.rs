@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use libtest_mimic::{Failed, Trial};
 use request_id_rules::policy::IdFormat;
 use test_support::cases::{self, Case, Echo, Line};
-use test_support::commands;
+use test_support::project;
 use test_support::reference::Config;
 use test_support::verdict::{self, ExpectedId};
 
@@ -61,7 +61,7 @@ fn tracing_could_change(case: &Case) -> bool {
 /// Before the exports that Envoy need not call are removed, so with all callbacks of the SDK.
 fn the_module_of_cargo() -> Result<(), Failed> {
     let folder = root().join("target/plain-cargo");
-    let built = commands::in_root("cargo")
+    let built = project::command("cargo")
         .args("build --locked --release --target wasm32-wasip1 --target-dir".split(' '))
         .arg(&folder)
         .status()?;

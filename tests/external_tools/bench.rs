@@ -4,6 +4,7 @@
 use std::fs;
 use std::process::Command;
 
+use test_support::project;
 use test_support::{pages, svg};
 use xtask::{module, root};
 
@@ -97,7 +98,7 @@ fn the_bench_measures_all_that_it_names() {
         }
     }
 
-    let chart = fs::read_to_string(root().join("target/cost.svg")).expect("the chart can be read");
+    let chart = project::text("target/cost.svg");
     let texts = svg::texts(&chart);
     for name in FILTERS.iter().chain(&OTHERS) {
         assert!(texts.iter().any(|known| known == name), "{name}: {texts:?}");

@@ -12,7 +12,7 @@ use request_id_rules::policy::IdFormat;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_support::client::{Connection, Response};
-use test_support::commands;
+use test_support::project;
 use test_support::shipped::PLUGIN;
 use test_support::verdict::is_new;
 use xtask::envoy::{self, Process};
@@ -24,7 +24,7 @@ const SOURCE: &str = "https://git.example.com/request-id-filter";
 
 /// Runs `make image` in a folder and returns what it prints.
 fn make(folder: &Path, change: impl FnOnce(&mut Command)) -> String {
-    let mut command = commands::in_root("make");
+    let mut command = project::command("make");
     command
         .arg("image")
         .env_remove("CARGO_TARGET_DIR")

@@ -10,7 +10,7 @@ mod image;
 use std::process::{Command, Output};
 
 use test_support::upstream::{Reply, Upstream};
-use test_support::{commands, shipped};
+use test_support::{project, shipped};
 use xtask::envoy::{self, Process};
 use xtask::module;
 
@@ -22,7 +22,7 @@ fn run(command: &mut Command, package: &str) -> Output {
 /// The same with a limit of this many seconds.
 fn run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
-    let mut bounded = commands::in_root("timeout"); // of coreutils: browser and registry may hang
+    let mut bounded = project::command("timeout"); // of coreutils: browser and registry may hang
     bounded
         .arg(seconds.to_string())
         .arg(&program)

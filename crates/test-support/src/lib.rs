@@ -10,7 +10,7 @@
 //! | [`message`] | the headers of a message as Envoy shows them to the filter |
 //! | [`hostile`] | a generator of hostile messages: invalid, repeated, nested, too long |
 //! | [`client`], [`upstream`] | an HTTP/1.1 client and server that send any bytes |
-//! | [`commands`] | commands as a user runs them |
+//! | [`project`] | the project's files, and commands as a user runs them |
 //! | [`kustomize`] | the manifests under `envoy/` |
 //! | [`pages`] | the documentation, taken apart |
 //! | [`shipped`] | the configuration of Envoy that the project ships, with another upstream |
@@ -21,8 +21,6 @@
 pub mod cases;
 #[cfg(feature = "servers")]
 pub mod client;
-#[cfg(feature = "files")]
-pub mod commands;
 pub mod comparison;
 pub mod configuration_pool;
 pub mod hostile;
@@ -31,6 +29,8 @@ pub mod kustomize;
 pub mod message;
 #[cfg(feature = "files")]
 pub mod pages;
+#[cfg(feature = "files")]
+pub mod project;
 pub mod reference;
 #[cfg(feature = "files")]
 pub mod shipped;
