@@ -128,29 +128,29 @@ fn start(service: &Value, port: u16, admin_port: u16) -> Container {
     };
     for (source, target) in mounts(service) {
         let target = inside(&target);
-        fs::create_dir_all(target.parent().expect("the folder can be used"))
-            .expect("the folder can be used");
+        fs::create_dir_all(target.parent().expect("the path has a parent"))
+            .expect("the folder can be made");
         fs::copy(&source, &target).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
         if target.extension().is_some_and(|kind| kind == "yaml") {
             let config = fs::read_to_string(&target).expect("the configuration is valid");
             let config = config
                 .replace("port_value: 10000", &format!("port_value: {port}"))
                 .replace("port_value: 9901", &format!("port_value: {admin_port}"));
-            fs::write(&target, config).expect("the file can be used");
+            fs::write(&target, config).expect("the file can be written");
         }
     }
     // Where the image has Envoy.
     let programs = files.path().join("usr/local/bin");
-    fs::create_dir_all(&programs).expect("the folder can be used");
+    fs::create_dir_all(&programs).expect("the folder can be made");
     symlink(
-        envoy::binary().expect("Envoy starts"),
+        envoy::binary().expect("Envoy can be installed"),
         programs.join("envoy"),
     )
     .expect("the link can be made");
     let path = std::env::var("PATH").expect("PATH is set");
     let command = texts(&service["command"]);
     let command: Vec<_> = command.iter().map(|word| word.replace("$$", "$")).collect();
-    let log = fs::File::create(files.path().join("log")).expect("the file can be used");
+    let log = fs::File::create(files.path().join("log")).expect("the log can be written");
     let child = Command::new(&command[0])
         .args(&command[1..])
         .current_dir(inside(Path::new(
@@ -159,7 +159,7 @@ fn start(service: &Value, port: u16, admin_port: u16) -> Container {
                 .expect("the value is a path"),
         )))
         .env("PATH", format!("{}:{path}", programs.display()))
-        .stdout(log.try_clone().expect("the file can be used"))
+        .stdout(log.try_clone().expect("the log can be written"))
         .stderr(log)
         .spawn()
         .expect("sh is missing");
@@ -262,7 +262,7 @@ fn make_run_docker(last_line: &str) -> (std::process::Output, String) {
         "#!/bin/sh\necho \"$@\" >> {}\n{last_line}\n",
         asked.display()
     );
-    fs::write(&docker, script).expect("the file can be used");
+    fs::write(&docker, script).expect("the file can be written");
     fs::set_permissions(&docker, fs::Permissions::from_mode(0o755))
         .expect("the script can be made executable");
     let path = std::env::var("PATH").expect("PATH is set");

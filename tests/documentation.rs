@@ -43,7 +43,7 @@ static PAGES: LazyLock<Vec<Page>> = LazyLock::new(pages::all);
 /// The module and Envoy, which the first test that needs them builds and installs.
 static READY: LazyLock<()> = LazyLock::new(|| {
     module::build().expect("the module can be built");
-    envoy::binary().expect("Envoy starts");
+    envoy::binary().expect("Envoy can be installed");
 });
 
 /// The blocks of a language, of all pages.
@@ -237,7 +237,7 @@ fn configurations_are_accepted_and_show_every_key() {
 fn the_configuration_with_all_keys_shows_their_defaults() {
     let all = blocks("json").max_by_key(|block| block.text.len());
     assert_eq!(
-        keys(&json_of(all.expect("the configuration is valid"))),
+        keys(&json_of(all.expect("the pages show a configuration"))),
         defaults()
     );
 }
@@ -356,8 +356,7 @@ fn examples_behave_as_shown() {
         plugin["configuration"]["value"] = example.configuration.into();
         listeners.push(listener);
     }
-    let envoy =
-        Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("Envoy starts");
+    let envoy = shipped::start(&config);
 
     let failures: Vec<_> = examples
         .iter()
@@ -710,7 +709,7 @@ fn links_lead_somewhere() {
     let mut sources = 0;
     for page in PAGES.iter() {
         let folder = root().join(&page.path);
-        let folder = folder.parent().expect("the folder can be used");
+        let folder = folder.parent().expect("the path has a parent");
         for link in &page.links {
             let target = link.target.as_str();
             if target.starts_with("https://") {

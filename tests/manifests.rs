@@ -34,7 +34,7 @@ fn there_is_a_base_for_each_case() {
 #[test]
 fn a_base_lists_what_is_beside_it() {
     for base in kustomize::all() {
-        let folder = fs::read_dir(root().join(&base.path)).expect("the folder can be used");
+        let folder = fs::read_dir(root().join(&base.path)).expect("the folder can be read");
         let entries = folder.map(|entry| entry.expect("the entry can be read"));
         let mut files: Vec<_> = entries
             .filter(|entry| entry.path().is_file()) // a folder is a component
@@ -77,7 +77,7 @@ fn the_configurations_are_accepted_and_the_same() {
             .as_array()
             .expect("the value is a list")
         {
-            let file = file.as_str().expect("the file can be used");
+            let file = file.as_str().expect("a resource is the name of a file");
             if ["wasmplugin.yaml", "envoyextensionpolicy.yaml"].contains(&file) {
                 check::check(&root().join(&base.path).join(file)).expect(&base.path);
             }
@@ -140,7 +140,7 @@ fn the_bases_for_istio_differ_in_names_and_selectors_alone() {
 /// Each setting of the connection manager is that of `envoy/envoy.yaml`, which all other tests run.
 #[test]
 fn the_envoy_filters_set_what_envoy_yaml_sets() {
-    let shipped = envoy::shipped(0, 0).expect("the configuration is valid");
+    let shipped = envoy::shipped(0, 0).expect("the configuration can be read");
     let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
     let manager = shipped
         .pointer(manager)

@@ -7,15 +7,13 @@ use promql_parser::util::{ExprVisitor, walk_expr};
 use request_id_rules::counters::Counter;
 use serde_json::Value;
 use test_support::project;
-use xtask::envoy::{self, Output, Process};
-use xtask::{module, root};
+use test_support::shipped;
+use xtask::{envoy, root};
 
 /// The series of a scrape: names and labels.
 fn scrape() -> Vec<(String, BTreeMap<String, String>)> {
-    module::build().expect("the module can be built");
-    let config = envoy::shipped(0, 0).expect("the configuration is valid");
-    let envoy =
-        Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("Envoy starts");
+    let config = envoy::shipped(0, 0).expect("the configuration can be read");
+    let envoy = shipped::start(&config);
     let text = envoy
         .get("/stats/prometheus")
         .expect("Envoy shows its metrics");

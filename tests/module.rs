@@ -11,14 +11,14 @@ static MODULE: LazyLock<Vec<u8>> = LazyLock::new(|| {
 
 #[test]
 fn it_exports_what_envoy_has_to_call_and_nothing_else() {
-    let (exports, _) = module::interface(&MODULE).expect("the module can be built");
+    let (exports, _) = module::interface(&MODULE).expect("the module is valid");
     assert_eq!(exports, module::EXPORTS);
 }
 
 /// A dependency that drags in another import could keep the module from loading.
 #[test]
 fn it_imports_what_envoy_has() {
-    let (_, imports) = module::interface(&MODULE).expect("the module can be built");
+    let (_, imports) = module::interface(&MODULE).expect("the module is valid");
     let from = |module, names: &str| -> Vec<String> {
         names
             .split(' ')
@@ -65,7 +65,7 @@ const LARGEST_FUNCTION: usize = 5_200;
 
 #[test]
 fn its_code_is_small() {
-    let size = module::code_size(&MODULE).expect("the module can be built");
+    let size = module::code_size(&MODULE).expect("the module is valid");
     assert!(size.section <= LARGEST_CODE, "{} bytes", size.section);
     assert!(
         size.largest_function <= LARGEST_FUNCTION,

@@ -64,7 +64,7 @@ fn what_prevents_a_release_is_named() {
 fn workflows() -> Vec<(PathBuf, Value)> {
     let folder = fs::read_dir(root().join(".github/workflows")).expect("the workflows can be read");
     let found: Vec<_> = folder
-        .map(|file| file.expect("the file can be used").path())
+        .map(|file| file.expect("the folder can be read").path())
         .map(|path| {
             (
                 path.clone(),

@@ -58,7 +58,7 @@ struct RoundTrip {
     /// The origins of the id in the access logs of the edge and of the inner proxy.
     origins: [Value; 2],
     /// Whether it was traced.
-    sampled: bool,
+    is_sampled: bool,
 }
 
 impl Hops {
@@ -95,7 +95,7 @@ impl Hops {
         RoundTrip {
             id,
             origins,
-            sampled: received[0].all("x-b3-sampled") == [b"1"],
+            is_sampled: received[0].all("x-b3-sampled") == [b"1"],
         }
     }
 
@@ -113,27 +113,40 @@ impl Hops {
 fn one_id(sampling: Option<u32>) {
     let hops = Hops::start(CONFIGURATION, CONFIGURATION, sampling);
 
-    let generated = hops.send("/generated", &[]);
-    assert!(is_new(&generated.id));
-    assert_eq!(generated.origins, ["generated", "kept"]);
-
-    let aws = "37be84ba-5e55-5531-9cda-bc301b676303"; // from S3's id
-    let line = ("x-amz-request-id", b"4B4NGF0EAWN0GE63".to_vec());
-    let adopted = hops.send("/adopted", &[line]);
-    assert_eq!(adopted.id, aws);
-    assert_eq!(adopted.origins, ["adopted:x-amz-request-id", "kept"]);
-
-    let line = ("x-request-id", b"0a1b2c3d-mine".to_vec());
-    let kept = hops.send("/kept", &[line]);
-    assert_eq!(kept.id, "0a1b2c3d-mine");
-    assert_eq!(kept.origins, ["kept", "kept"]);
-
-    let replaced = hops.send("/replaced", &[("x-request-id", b"a b".to_vec())]);
-    assert!(is_new(&replaced.id));
-    assert_eq!(replaced.origins, ["replaced:bad_byte", "kept"]);
-
-    for passed in [generated, adopted, kept, replaced] {
-        assert_eq!(passed.sampled, sampling.is_some(), "{}", passed.id);
+    let from_s3 = "37be84ba-5e55-5531-9cda-bc301b676303";
+    for (path, line, expected, origin) in [
+        ("/generated", None, None, "generated"),
+        (
+            "/adopted",
+            Some(("x-amz-request-id", "4B4NGF0EAWN0GE63")),
+            Some(from_s3),
+            "adopted:x-amz-request-id",
+        ),
+        (
+            "/kept",
+            Some(("x-request-id", "0a1b2c3d-mine")),
+            Some("0a1b2c3d-mine"),
+            "kept",
+        ),
+        (
+            "/replaced",
+            Some(("x-request-id", "a b")),
+            None,
+            "replaced:bad_byte",
+        ),
+    ] {
+        let lines: Vec<Line> = line
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
+        let round_trip = hops.send(path, &lines);
+        assert!(
+            expected.map_or(is_new(&round_trip.id), |id| id == round_trip.id),
+            "{}",
+            round_trip.id
+        );
+        assert_eq!(round_trip.origins, [origin, "kept"]);
+        assert_eq!(round_trip.is_sampled, sampling.is_some(), "{path}");
     }
     hops.assert_counted(
         &[

@@ -117,7 +117,7 @@ fn batch<S: Strategy<Value = Message>>(
     seed: u64,
     number: usize,
 ) -> Vec<impl ValueTree<Value = Message> + use<S>> {
-    let number = u64::try_from(number).expect("the text is a number");
+    let number = u64::try_from(number).expect("the number is small");
     let mut source = Source::from_seed(seed.wrapping_add(number));
     (0..BATCH).map(|_| source.draw_tree(messages)).collect()
 }

@@ -1,11 +1,9 @@
 //! What the filter writes into Envoy's log, and when.
 
-use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
-use crate::testbed::{Testbed, eventually, tests};
-use test_support::cases;
+use crate::testbed::{self, Testbed, eventually, get, tests};
 use test_support::client::Connection;
 use test_support::upstream::Reply;
 
@@ -26,23 +24,16 @@ fn name_and_version_are_said_at_the_start_and_the_configuration_in_one_line(test
     let log = testbed.envoy.log();
     let lines: Vec<_> = log
         .lines()
-        .filter_map(|line| line.split_once(OURS))
-        .map(|(_, line)| line)
+        .filter_map(|line| Some(line.split_once(OURS)?.1))
         .collect();
     let started = format!("request-id-filter {} started", env!("CARGO_PKG_VERSION"));
     assert_eq!(lines[0], started);
-    assert!(
-        lines[1].starts_with("configured: {\"header\":\"x-request-id\",\"incoming\":{"),
-        "{}",
-        lines[1]
-    );
+    let configured = r#"configured: {"header":"x-request-id","incoming":{"#;
+    assert!(lines[1].starts_with(configured), "{}", lines[1]);
     // Each plugin logs it in three VMs: the one in which Envoy tries it, that of the main thread, and that of the
     // worker.
-    let plugins = testbed.plugins();
-    assert_eq!(
-        lines.iter().filter(|line| **line == started).count(),
-        3 * plugins
-    );
+    let starts = lines.iter().filter(|line| **line == started);
+    assert_eq!(starts.count(), 3 * testbed.plugins());
 }
 
 fn uuid7_comes_with_one_warning_about_sampling(testbed: &Testbed) {
@@ -50,30 +41,23 @@ fn uuid7_comes_with_one_warning_about_sampling(testbed: &Testbed) {
     let warnings = log
         .lines()
         .filter(|line| line.contains("[warning][wasm]") && line.contains("samples traces"));
-    let plugins = cases::all()
-        .into_iter()
-        .map(|case| case.config)
-        .filter(|config| config.contains("uuid7"));
-    let plugins: HashSet<_> = plugins.collect();
-    assert_eq!(warnings.count(), 3 * plugins.len());
+    let configurations = testbed::configurations().into_iter();
+    let plugins = configurations.filter(|text| text.contains("uuid7")).count();
+    assert_eq!(warnings.count(), 3 * plugins);
 }
 
 fn an_invalid_value_is_never_logged(testbed: &Testbed) {
-    let exchange = testbed.exchange(
-        "/",
-        &[("x-request-id", b"secret\x80\"value".to_vec())],
-        Reply::ok(&[]),
+    let lines = [("x-request-id", b"secret\x80\"value".to_vec())];
+    let exchange = testbed.exchange("/", &lines, Reply::ok(&[]));
+    assert!(
+        !exchange.trace.iter().any(|line| line.contains("secret")),
+        "{exchange:?}"
     );
-    for line in &exchange.trace {
-        assert!(!line.contains("secret"), "{line}");
-    }
 }
 
 fn set_level(testbed: &Testbed, level: &str) {
-    testbed
-        .envoy
-        .post(&format!("/logging?wasm={level}"))
-        .expect("Envoy takes the level");
+    let path = format!("/logging?wasm={level}");
+    testbed.envoy.post(&path).expect("Envoy takes the level");
 }
 
 /// How many lines of the filter one more request makes.
@@ -81,16 +65,12 @@ fn lines_of_a_request(testbed: &Testbed) -> usize {
     let path = testbed.unique("/");
     let mark = testbed.envoy.mark();
     let mut connection = Connection::open(testbed.port);
-    connection.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes());
+    connection.send(&get("test", &path, &[]));
     connection.receive().id();
     testbed.access_log(mark, &path);
-    testbed
-        .envoy
-        .log()
-        .lines()
-        .skip(mark)
-        .filter(|line| line.contains("wasm log") && !line.contains(EACH_SECOND))
-        .count()
+    let log = testbed.envoy.log();
+    let is_of_request = |line: &&str| line.contains("wasm log") && !line.contains(EACH_SECOND);
+    log.lines().skip(mark).filter(is_of_request).count()
 }
 
 /// Waits until a request makes this number of lines: a new level takes up to a second.
@@ -117,12 +97,8 @@ fn requests_are_logged_at_debug_only(testbed: &Testbed) {
         set_level(testbed, "trace");
         testbed.exchange("/", &[], Reply::ok(&[]));
         let log = testbed.envoy.log();
-        let calls = |call| {
-            log.lines()
-                .skip(mark)
-                .filter(|line| line.contains(call))
-                .count()
-        };
+        let lines = log.lines().skip(mark);
+        let calls = |call| lines.clone().filter(|line| line.contains(call)).count();
         calls("proxy_on_request_headers(") == 1 && calls("proxy_log(") == 0
     });
     assert!(silent, "each of ten requests made a line");

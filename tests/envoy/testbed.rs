@@ -294,7 +294,7 @@ pub const RESPONSE_HEADERS_OF_ENVOY: &str =
 
 impl Setup {
     pub fn apply(&self, config: &mut Value, collector: u16) {
-        let mut shipped = envoy::shipped(0, 0).expect("the configuration is valid");
+        let mut shipped = envoy::shipped(0, 0).expect("the configuration can be read");
         let shipped = at(&mut listeners(&mut shipped)[0], PLUGIN)["configuration"].take();
         for listener in listeners(config)
             .iter_mut()
@@ -357,7 +357,7 @@ pub fn listener_name(number: usize) -> String {
 /// `envoy/envoy.yaml` on free ports, changed for tests: a listener for each configuration of the
 /// filter, the test's upstream in place of the demo's, and routes that end in each way a route can.
 pub fn config(upstream: u16, configurations: &[&str]) -> Value {
-    let mut config = envoy::shipped(0, 0).expect("the configuration is valid");
+    let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
     config["node"] = json!({"id": "test", "cluster": "test"}); // which discovery requires
     let listener = at(&mut config, "/static_resources/listeners/0");
     let manager = at(listener, MANAGER);
@@ -470,6 +470,15 @@ pub fn eventually<T: Debug>(
         );
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Returns the only statistic of Envoy whose name ends with this.
+pub fn statistic(envoy: &Process, name: &str) -> u64 {
+    let statistics = envoy.get("/stats").expect("Envoy shows its statistics");
+    let lines = statistics.lines().filter_map(|line| line.split_once(": "));
+    let found: Vec<_> = lines.filter(|(known, _)| known.ends_with(name)).collect();
+    assert_eq!(found.len(), 1, "{name}: {found:?}");
+    found[0].1.parse().expect("a statistic is a number")
 }
 
 /// Starts an Envoy with arguments that blanks separate.

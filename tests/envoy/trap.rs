@@ -53,6 +53,9 @@ fn trapping() -> Vec<u8> {
     module.emit_wasm()
 }
 
+/// The statistic that counts how often Envoy has loaded the module again.
+const RELOADS: &str = "wasm.request-id.vm_reload_success";
+
 /// How many requests are under way on each of the two workers when the first traps.
 const UNDER_WAY: usize = 8;
 
@@ -84,7 +87,7 @@ impl TrappedEnvoy {
         let upstream = Upstream::start();
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("trapping.wasm");
-        fs::write(&file, trapping()).expect("the file can be used");
+        fs::write(&file, trapping()).expect("the file can be written");
         let mut config = testbed::config(upstream.port, &[""]);
         let listener = listeners(&mut config)
             .last_mut()
@@ -188,12 +191,7 @@ fn connect(envoy: &Process, port: u16, worker: usize) -> Connection {
     let taken = || {
         [0, 1].map(|worker| {
             let name = format!("listener.main.worker_{worker}.downstream_cx_total");
-            let stats = envoy.get(&format!("/stats?filter=^{name}$"));
-            let stats = stats.expect("Envoy shows its statistics");
-            let count = stats.trim().rsplit(": ").next().expect("there is a count");
-            count
-                .parse::<u64>()
-                .unwrap_or_else(|_| panic!("{name}: {stats:?}"))
+            testbed::statistic(envoy, &name)
         })
     };
     for _ in 0..100 {
@@ -241,12 +239,7 @@ fn assert_permanent(trapped: &TrappedEnvoy, is_so: impl Fn(&Response) -> bool) {
         let response = trapped.request(0);
         assert!(is_so(&response), "{response:?}");
     }
-    let reloads = trapped.envoy.get("/stats?filter=vm_reload_success");
-    assert!(
-        !reloads
-            .expect("Envoy shows its statistics")
-            .contains("success: 1")
-    );
+    assert_eq!(testbed::statistic(&trapped.envoy, RELOADS), 0);
 }
 
 fn has_no_id(response: &Response) -> bool {
@@ -288,12 +281,7 @@ fn with_fail_reload_as_shipped_the_filter_comes_back(_: &Testbed) {
     trapped.request(0);
     let generated = || counters(&trapped.envoy)["generated"];
     eventually(Duration::from_secs(5), generated, |count| *count > before);
-    let reloads = trapped.envoy.get("/stats?filter=vm_reload_success");
-    assert!(
-        reloads
-            .expect("Envoy has statistics")
-            .contains("wasm.request-id.vm_reload_success: 3")
-    );
+    assert_eq!(testbed::statistic(&trapped.envoy, RELOADS), 3);
 }
 
 fn with_fail_open_requests_go_on_without_the_filter(_: &Testbed) {

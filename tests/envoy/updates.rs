@@ -93,17 +93,6 @@ impl Discovery {
         publish(self.folder.path(), slice::from_ref(&self.resource));
     }
 
-    fn counter(&self, name: &str) -> u64 {
-        let stats = self
-            .envoy
-            .get("/stats")
-            .expect("Envoy shows its statistics");
-        let lines = stats.lines().filter_map(|line| line.split_once(": "));
-        let found: Vec<_> = lines.filter(|(known, _)| known.ends_with(name)).collect();
-        assert_eq!(found.len(), 1, "{name}: {found:?}");
-        found[0].1.parse().expect("the text is a number")
-    }
-
     /// Waits until new ids have this format.
     fn wait_for(&self, format: IdFormat) {
         let id = || request(self.port).id();
@@ -128,7 +117,7 @@ pub fn file(folder: &Path) -> PathBuf {
 /// Publishes resources as a whole.
 pub fn publish(folder: &Path, resources: &[Value]) {
     let new = folder.join("new.json");
-    fs::write(&new, json!({"resources": resources}).to_string()).expect("the file can be used");
+    fs::write(&new, json!({"resources": resources}).to_string()).expect("the file can be written");
     fs::rename(new, file(folder)).expect("the file can be renamed"); // what Envoy watches for
 }
 
@@ -171,7 +160,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
             let mark = discovery.envoy.mark();
             refused += 1;
             discovery.publish(&invalid_again(refused));
-            let rejections = || discovery.counter(rejected);
+            let rejections = || testbed::statistic(&discovery.envoy, rejected);
             eventually(Duration::from_secs(20), rejections, |count| {
                 *count >= refused
             });
@@ -204,7 +193,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
             "wasmcustom.request_id_filter.generated",
             "http.main.downstream_rq_total",
         ];
-        names.map(|name| discovery.counter(name))
+        names.map(|name| testbed::statistic(&discovery.envoy, name))
     };
     eventually(Duration::from_secs(5), counts, |[counted, served]| {
         counted == served
@@ -230,7 +219,7 @@ fn static_and_listener(upstream: u16) -> (Value, Value, u16) {
     (config, listener, port)
 }
 
-const ARGUMENTS: [&str; 4] = ["--concurrency", "2", "--log-level", "error"];
+const ARGUMENTS: &str = "--concurrency 2 --log-level error";
 
 fn updates_by_lds_lose_nothing_under_load(_: &Testbed) {
     let upstream = Upstream::start();
@@ -240,7 +229,7 @@ fn updates_by_lds_lose_nothing_under_load(_: &Testbed) {
     publish(folder.path(), slice::from_ref(&listener));
     config["dynamic_resources"] =
         json!({"lds_config": {"path_config_source": {"path": file(folder.path())}}});
-    let envoy = Process::start(&config, &Output::Kept, &ARGUMENTS).expect("Envoy starts");
+    let envoy = testbed::start(&config, ARGUMENTS);
     let mut discovery = Discovery {
         envoy,
         upstream,
@@ -279,7 +268,7 @@ fn updates_by_ecds_lose_nothing_under_load(_: &Testbed) {
     let resource = take_filter(&mut listener, folder.path());
     publish(folder.path(), slice::from_ref(&resource));
     listeners(&mut config).push(listener);
-    let envoy = Process::start(&config, &Output::Kept, &ARGUMENTS).expect("Envoy starts");
+    let envoy = testbed::start(&config, ARGUMENTS);
     let mut discovery = Discovery {
         envoy,
         upstream,

@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 use test_support::shipped;
-use xtask::envoy::{self, Process};
-use xtask::{module, root, sha256, target};
+use xtask::envoy::Process;
+use xtask::{root, sha256, target};
 
 use crate::run_for;
 
@@ -34,7 +34,7 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
         .args(["--require-hashes", "--requirement"])
         .arg(&requirements);
     run_for(600, &mut install, "python3 python3-venv");
-    fs::write(&installed, wanted).expect("the file can be used");
+    fs::write(&installed, wanted).expect("the file can be written");
     python
 });
 
@@ -51,14 +51,14 @@ struct Clients {
 
 impl Clients {
     fn start(scenario: &str) -> Self {
-        let errors = tempfile::tempfile().expect("the file can be used");
+        let errors = tempfile::tempfile().expect("a temporary file can be used");
         let mut process = Command::new(&*PYTHON)
             .arg(root().join("tests/external_tools/aws/clients.py"))
             .arg(scenario)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(errors.try_clone().expect("the file can be used"))
+            .stderr(errors.try_clone().expect("a temporary file can be used"))
             .spawn()
             .expect("Python runs");
         let output = process.stdout.take().expect("the output is piped");
@@ -106,7 +106,7 @@ impl Clients {
 
     fn errors(&mut self) -> String {
         let mut text = String::new();
-        self.errors.rewind().expect("the file can be used");
+        self.errors.rewind().expect("a temporary file can be used");
         self.errors
             .read_to_string(&mut text)
             .expect("the text is UTF-8");
@@ -127,16 +127,11 @@ fn http_filters(listener: &mut Value) -> &mut Vec<Value> {
         .expect("the listener has HTTP filters")
 }
 
-fn start(config: &Value) -> Process {
-    module::build().expect("the module can be built");
-    Process::start(config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("Envoy starts")
-}
-
 /// This includes clients that sign an id: a valid one stays as it is, so the signature stays valid.
 #[test]
 fn boto3_gets_the_same_with_and_without_the_filter() {
     let clients = Clients::start("compare");
-    let envoy = start(&shipped::with_configuration(clients.port, ""));
+    let envoy = shipped::start(&shipped::with_configuration(clients.port, ""));
     let printed = clients.run(&envoy, &["main"]);
     assert_eq!(
         printed.lines().count(),
@@ -176,7 +171,7 @@ fn an_id_that_envoy_signs_behind_the_filter_is_the_one_that_arrives() {
         }));
         listeners.push(listener);
     }
-    let envoy = start(&config);
+    let envoy = shipped::start(&config);
     let names = [&services[..], &["wrong"]].concat();
     let printed = clients.run(&envoy, &names);
     // Each service with four ids.
@@ -188,6 +183,6 @@ fn an_id_that_envoy_signs_behind_the_filter_is_the_one_that_arrives() {
 #[test]
 fn a_signature_over_an_id_that_the_policy_rejects_is_refused() {
     let clients = Clients::start("reject");
-    let envoy = start(&shipped::with_configuration(clients.port, ""));
+    let envoy = shipped::start(&shipped::with_configuration(clients.port, ""));
     print!("{}", clients.run(&envoy, &["main"]));
 }

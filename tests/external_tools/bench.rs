@@ -1,7 +1,6 @@
 //! `make bench` with few rounds: it measures everything that it names. The figures differ from machine to
 //! machine, but everywhere a Wasm filter costs instructions and memory.
 
-use std::fs;
 use std::process::Command;
 
 use test_support::project;

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use test_support::client::Connection;
 use test_support::kustomize;
 use test_support::pages::{self, Block};
+use test_support::shipped;
 use test_support::upstream::free_ports;
-use xtask::envoy::{self, Process};
-use xtask::{module, root, target};
+use xtask::{envoy, root, target};
 
 use crate::image::{Registry, digest_of_the_image};
 use crate::{chromium, run};
@@ -29,7 +29,7 @@ fn blocks(language: &str) -> Vec<Block> {
 /// Has npm install what a package.json beside this file names, and returns where.
 pub fn npm_install(name: &str) -> PathBuf {
     let folder = target().join(name);
-    fs::create_dir_all(&folder).expect("the folder can be used");
+    fs::create_dir_all(&folder).expect("the folder can be made");
     for file in ["package.json", "package-lock.json"] {
         let from = root().join("tests/external_tools").join(name).join(file);
         fs::copy(from, folder.join(file)).expect(file);
@@ -129,7 +129,7 @@ fn prometheus_accepts_its_configurations() {
     let configurations = prometheus_configurations();
     assert!(!configurations.is_empty());
     for block in configurations {
-        fs::write(&file, block.text).expect("the file can be used");
+        fs::write(&file, block.text).expect("the file can be written");
         let arguments = ["check", "config", "--lint-fatal"];
         run(
             Command::new("promtool").args(arguments).arg(&file),
@@ -151,7 +151,7 @@ impl Drop for Running {
 /// Starts Prometheus with a configuration, and returns it with its address.
 fn start_prometheus(folder: &Path, configuration: &str) -> (Running, String) {
     let file = folder.join("prometheus.yaml");
-    fs::write(&file, configuration).expect("the file can be used");
+    fs::write(&file, configuration).expect("the file can be written");
     let [port] = free_ports();
     let address = format!("127.0.0.1:{port}");
     let child = Command::new("prometheus")
@@ -180,11 +180,9 @@ fn query(address: &str, query: &str) -> Option<f64> {
 /// The picture in docs/images is made by this: `make pictures`. Otherwise it goes to target/pictures.
 #[test]
 fn prometheus_shows_the_counters() {
-    module::build().expect("the module can be built");
     let [admin] = free_ports();
     let config = envoy::shipped(0, admin).expect("the configuration is valid");
-    let envoy = Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"])
-        .expect("Envoy starts");
+    let envoy = shipped::start(&config);
     let block = prometheus_configurations().remove(0);
     assert!(block.text.contains("localhost:9901"), "{}", block.place);
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
@@ -244,7 +242,7 @@ fn prometheus_shows_the_counters() {
     }
     let pictures =
         std::env::var("PICTURES").map_or(target().join("pictures"), |folder| root().join(folder));
-    fs::create_dir_all(&pictures).expect("the folder can be used");
+    fs::create_dir_all(&pictures).expect("the folder can be made");
     let picture = pictures.join("prometheus.png");
     let _ = fs::remove_file(&picture);
     chromium(&[
@@ -280,15 +278,15 @@ fn kubectl_makes_of_a_users_kustomization_what_its_page_says() {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let repository = folder.path().join("request-id-filter");
         let mine = folder.path().join("mine");
-        fs::create_dir_all(&repository).expect("the folder can be used");
-        fs::create_dir_all(&mine).expect("the folder can be used");
+        fs::create_dir_all(&repository).expect("the folder can be made");
+        fs::create_dir_all(&mine).expect("the folder can be made");
         let copied = Command::new("cp")
             .arg("-R")
             .arg(root().join("envoy"))
             .arg(&repository)
             .status();
         assert!(copied.expect("cp is missing: install coreutils").success());
-        fs::write(mine.join("kustomization.yaml"), &block.text).expect("the file can be used");
+        fs::write(mine.join("kustomization.yaml"), &block.text).expect("the file can be written");
         let output = run(
             Command::new("kubectl").arg("kustomize").arg(&mine),
             "kubernetes-client",

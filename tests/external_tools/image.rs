@@ -13,10 +13,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_support::client::{Connection, Response};
 use test_support::project;
-use test_support::shipped::PLUGIN;
+use test_support::shipped::{self, PLUGIN};
 use test_support::verdict::is_new;
-use xtask::envoy::{self, Process};
-use xtask::{image, module, root, sha256};
+use xtask::{envoy, image, module, root, sha256};
 
 use crate::run;
 
@@ -75,7 +74,7 @@ impl Registry {
             "http": { "addr": "127.0.0.1:0" },
         });
         let file = storage.path().join("config.yml");
-        fs::write(&file, config.to_string()).expect("the file can be used");
+        fs::write(&file, config.to_string()).expect("the file can be written");
         let mut process = Command::new("docker-registry")
             .arg("serve")
             .arg(&file)
@@ -215,18 +214,18 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
 
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let layer = folder.path().join("layer.tar.gz");
-    fs::write(&layer, &fetched.layer).expect("the file can be used");
+    fs::write(&layer, &fetched.layer).expect("the file can be written");
     let tar =
         |arguments: &[&str]| run(Command::new("tar").args(arguments).arg(&layer), "tar").stdout;
     let files = String::from_utf8(tar(&["-tzf"])).expect("the text is UTF-8");
     let files: Vec<_> = files.lines().collect();
     assert_eq!(files, [&["plugin.wasm"][..], &image::LICENCES].concat());
     for licence in image::LICENCES {
-        let text = fs::read(root().join(licence)).expect("the text is UTF-8");
+        let text = fs::read(root().join(licence)).expect("the file can be read");
         assert_eq!(tar(&["-xzO", licence, "-f"]), text, "{licence}");
     }
     let plugin = tar(&["-xzO", "plugin.wasm", "-f"]);
-    let built = fs::read(root().join(module::PATH)).expect("the module can be built");
+    let built = fs::read(root().join(module::PATH)).expect("the file can be read");
     assert!(plugin == built, "the image has another module");
     let sums = run(Command::new("sha256sum").arg(module::PATH), "coreutils");
     assert_eq!(
@@ -243,20 +242,19 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
     assert_eq!(&config["config"]["Labels"], annotations);
 
     let file = folder.path().join("pulled.wasm");
-    fs::write(&file, plugin).expect("the file can be used");
+    fs::write(&file, plugin).expect("the file can be written");
     assert_runs(&file);
 }
 
 /// A module keeps an id and makes one.
 fn assert_runs(module: &Path) {
-    let mut config = envoy::shipped(0, 0).expect("the configuration is valid");
+    let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
     let listener = &mut config["static_resources"]["listeners"][0];
     let plugin = listener
         .pointer_mut(PLUGIN)
         .expect("the configuration has the filter");
     plugin["vm_config"]["code"]["local"]["filename"] = json!(module);
-    let envoy = Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"])
-        .expect("Envoy starts");
+    let envoy = shipped::start(&config);
     let mut connection = Connection::open(envoy.port("main").expect("Envoy listens"));
     let mut exchange = |line: &str| {
         connection.send(format!("GET / HTTP/1.1\r\nhost: test\r\n{line}\r\n").as_bytes());
@@ -284,18 +282,18 @@ fn other_machine() -> OtherMachine {
     let [copy, cargo, toolchain] = ["copy", "cargo", "toolchain"].map(|name| folder.join(name));
     // What was built in the copy before may stay: cargo sees what is out of date.
     let entries = |folder: &Path| -> Vec<PathBuf> {
-        let entries = fs::read_dir(folder).expect("the folder can be used");
+        let entries = fs::read_dir(folder).expect("the folder can be read");
         let paths = entries.map(|entry| entry.expect("the entry can be read").path());
         paths.filter(|path| !path.ends_with("target")).collect()
     };
     let link = |from: &Path, to: &Path| {
-        fs::create_dir_all(to).expect("the folder can be used");
+        fs::create_dir_all(to).expect("the folder can be made");
         for entry in entries(from) {
             symlink(&entry, to.join(entry.file_name().expect("there is a name")))
                 .expect("the link can be made");
         }
     };
-    fs::create_dir_all(&copy).expect("the folder can be used");
+    fs::create_dir_all(&copy).expect("the folder can be made");
     run(
         Command::new("rm")
             .arg("-rf")
@@ -326,17 +324,17 @@ fn other_machine() -> OtherMachine {
     link(&sysroot.join("lib/rustlib"), &toolchain.join("lib/rustlib"));
     let sources = toolchain.join("lib/rustlib/src");
     let _ = fs::remove_file(&sources); // the link to those of this toolchain, if it has them
-    fs::create_dir(&sources).expect("the folder can be used");
+    fs::create_dir(&sources).expect("the folder can be made");
     let library = sources.join("rust/library/std/src");
-    fs::create_dir_all(&library).expect("the folder can be used");
-    fs::write(library.join("lib.rs"), "").expect("the file can be used");
+    fs::create_dir_all(&library).expect("the folder can be made");
+    fs::write(library.join("lib.rs"), "").expect("the file can be written");
     let rustc = toolchain.join("rustc");
     let script = format!(
         "#!/bin/sh\nexec '{}/bin/rustc' --sysroot '{}' \"$@\"\n",
         sysroot.display(),
         toolchain.display()
     );
-    fs::write(&rustc, script).expect("the file can be used");
+    fs::write(&rustc, script).expect("the file can be written");
     fs::set_permissions(&rustc, Permissions::from_mode(0o755))
         .expect("the script can be made executable");
     OtherMachine {
@@ -370,7 +368,7 @@ fn the_image_is_the_same_from_another_machine() {
     for file in [module::PATH, image::ARCHIVE] {
         let [here, there] = [root(), copy.clone()].map(|folder| fs::read(folder.join(file)));
         assert!(
-            here.expect("the file can be used") == there.expect("the file can be used"),
+            here.expect("the file can be read") == there.expect("the file can be read"),
             "{file} differs"
         );
     }
@@ -398,7 +396,7 @@ fn the_image_is_the_same_from_another_machine() {
     let commit = git(&["rev-parse", "HEAD"]);
     let clean = make();
     assert_eq!(after(&clean, "  revision: "), commit.trim_end());
-    fs::write(copy.join("new"), "").expect("the file can be used");
+    fs::write(copy.join("new"), "").expect("the file can be written");
     let changed = make();
     assert_eq!(
         after(&changed, "  revision: "),

@@ -11,8 +11,6 @@ use std::process::{Command, Output};
 
 use test_support::upstream::{Reply, Upstream};
 use test_support::{project, shipped};
-use xtask::envoy::{self, Process};
-use xtask::module;
 
 /// Runs a tool of a Debian package, which has to succeed.
 fn run(command: &mut Command, package: &str) -> Output {
@@ -92,15 +90,13 @@ fn chromium(arguments: &[&str]) -> String {
 
 /// What a page of one origin reads of the id in a response of another, behind the filter.
 fn read_by_a_browser(configuration: &str) -> String {
-    module::build().expect("the module can be built");
     let upstream = Upstream::start();
     upstream.expect(
         "/data",
         Reply::ok(&[("access-control-allow-origin", b"*".to_vec())]),
     );
     let config = shipped::with_configuration(upstream.port, configuration);
-    let envoy = Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"])
-        .expect("Envoy starts");
+    let envoy = shipped::start(&config);
     let data = format!(
         "http://127.0.0.1:{}/data",
         envoy.port("main").expect("Envoy listens")

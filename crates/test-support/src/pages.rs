@@ -65,7 +65,7 @@ pub fn page(path: &str) -> Page {
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(folder).expect("the folder can be used");
+    let entries = fs::read_dir(folder).expect("the folder can be read");
     let mut entries: Vec<_> = entries
         .map(|entry| entry.expect("the entry can be read").path())
         .collect();

@@ -1,7 +1,8 @@
 //! The configuration of Envoy that the project ships, with another upstream.
 
 use serde_json::{Value, json};
-use xtask::envoy;
+use xtask::envoy::{self, Output, Process};
+use xtask::module;
 
 /// The place of the connection manager in a listener.
 pub const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
@@ -17,7 +18,7 @@ pub const PLUGIN: &str =
 /// If the configuration cannot be read.
 #[must_use]
 pub fn with_upstream(port: u16) -> Value {
-    let mut config = envoy::shipped(0, 0).expect("the configuration is valid");
+    let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
     config["static_resources"]["clusters"][0] = cluster("demo", port);
     config
 }
@@ -43,4 +44,15 @@ pub fn cluster(name: &str, port: u16) -> Value {
     json!({"name": name, "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
         {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
     ]}]}})
+}
+
+/// Builds the module, and starts an Envoy of one worker with this configuration.
+///
+/// # Panics
+/// If the module cannot be built, or Envoy does not start.
+#[must_use]
+pub fn start(config: &Value) -> Process {
+    module::build().expect("the module can be built");
+    let started = Process::start(config, &Output::Kept, &["--concurrency", "1"]);
+    started.unwrap_or_else(|error| panic!("{error:#}"))
 }

@@ -296,11 +296,8 @@ fn check(envoy: &Process, mut totals: Totals) {
     totals.new_ids.sort_unstable();
     totals.new_ids.dedup();
     assert_eq!(totals.new_ids.len(), new_ids, "new ids are not distinct");
-    let updates = envoy.get("/stats?filter=request-id.config_reload$");
-    let updates = updates.expect("Envoy shows its statistics");
-    let (_, updates) = updates.trim().split_once(": ").expect("there is a count");
-    let updates: usize = updates.parse().expect("the text is a number");
-    assert!(updates >= CONFIGURATIONS.len(), "{updates} updates");
+    let updates = testbed::statistic(envoy, "request-id.config_reload");
+    assert!(updates >= CONFIGURATIONS.len() as u64, "{updates} updates");
     for line in envoy.log().lines() {
         assert!(
             !line.contains("[error]") && !line.contains("[critical]"),

@@ -55,7 +55,7 @@ async fn serve(mut stream: TcpStream, arrivals: Arc<Arrivals>) -> Option<()> {
             }
         };
         received.drain(..length);
-        let (path, number) = head.path.split_once('?').expect("the text is a number");
+        let (path, number) = head.path.split_once('?').expect("the path has a query");
         let number: u64 = number.parse().expect("the text is a number");
         if path == "/left" {
             arrivals.tell(number);

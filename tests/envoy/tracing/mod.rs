@@ -74,7 +74,7 @@ enum Ids {
 
 /// Returns the shipped listener, changed to give requests their ids in this way.
 fn listener(name: &str, ids: Ids) -> Value {
-    let mut config = envoy::shipped(0, 0).expect("the configuration is valid");
+    let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
     let mut listener = listeners(&mut config)[0].take();
     listener["name"] = name.into();
     if ids == Ids::FilterWithoutTrust {
@@ -129,7 +129,7 @@ impl TracingTestbed {
     fn start(listeners: impl FnOnce(&Collector) -> Vec<Value>) -> Self {
         xtask::module::build().expect("the module can be built");
         let (upstream, collector) = (Upstream::start(), Collector::start());
-        let mut config = envoy::shipped(0, 0).expect("the configuration is valid");
+        let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
         config["static_resources"] = json!({
             "listeners": listeners(&collector),
             "clusters": [

@@ -274,7 +274,7 @@ fn to_quic(mut cluster: Value) -> Value {
 
 /// The configuration of an Envoy that passes each request on to the cluster in its header `target`.
 fn front(clusters: Vec<Value>) -> Value {
-    let mut config = envoy::shipped(0, 0).expect("the configuration is valid");
+    let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
     let listener = &mut listeners(&mut config)[0];
     listener["name"] = "front".into();
     let manager = at(listener, MANAGER);
