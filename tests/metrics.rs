@@ -10,8 +10,8 @@ use test_support::project;
 use test_support::shipped;
 use xtask::{envoy, root};
 
-/// The series of a scrape: names and labels.
-fn scrape() -> Vec<(String, BTreeMap<String, String>)> {
+/// The series of a scrape: their labels, of which `__name__` is the name.
+fn scrape() -> Vec<BTreeMap<String, String>> {
     let config = envoy::shipped(0, 0).expect("the configuration can be read");
     let envoy = shipped::start(&config);
     let text = envoy
@@ -20,17 +20,14 @@ fn scrape() -> Vec<(String, BTreeMap<String, String>)> {
     let series = text
         .lines()
         .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once('{'));
-    series
-        .filter_map(|(name, rest)| Some((name, rest.rsplit_once('}')?.0)))
-        .map(|(name, labels)| {
+        .filter_map(|line| {
+            let (name, rest) = line.split_once('{')?;
+            let (labels, _) = rest.rsplit_once('}')?;
             let labels = labels.split(',').filter_map(|label| label.split_once('='));
-            let labels = labels
-                .map(|(name, value)| (name.into(), value.trim_matches('"').into()))
-                .collect();
-            (name.into(), labels)
-        })
-        .collect()
+            let labels = labels.map(|(name, value)| (name.into(), value.trim_matches('"').into()));
+            Some(labels.chain([("__name__".into(), name.into())]).collect())
+        });
+    series.collect()
 }
 
 #[derive(Default)]
@@ -102,15 +99,14 @@ fn rules_and_dashboard_ask_for_what_there_is() {
                 );
                 continue;
             }
-            let matches = series.iter().filter(|(known, labels)| {
-                (name.is_empty() || known == name)
-                    && selector.matchers.matchers.iter().all(|matcher| {
-                        let value = match matcher.name.as_str() {
-                            "__name__" => known.as_str(),
-                            label => labels.get(label).map_or("", String::as_str),
-                        };
-                        matcher.is_match(value)
-                    })
+            let matches = series.iter().filter(|labels| {
+                let label = |name| labels.get(name).map_or("", String::as_str);
+                (name.is_empty() || label("__name__") == name)
+                    && selector
+                        .matchers
+                        .matchers
+                        .iter()
+                        .all(|matcher| matcher.is_match(label(&matcher.name)))
             });
             assert_ne!(matches.count(), 0, "no series for {selector} of {text}");
             found += 1;
@@ -123,10 +119,9 @@ fn rules_and_dashboard_ask_for_what_there_is() {
 #[test]
 fn each_counter_is_a_metric() {
     let series = scrape();
-    let named = series.iter().map(|(name, _)| name.as_str());
-    let mut found: Vec<_> = named
+    let names = series.iter().map(|labels| labels["__name__"].clone());
+    let mut found: Vec<_> = names
         .filter(|name| name.contains("request_id_filter"))
-        .map(str::to_owned)
         .collect();
     let mut expected = Counter::ALL.map(|(_, name)| name.replace('.', "_"));
     found.sort_unstable();

@@ -140,21 +140,6 @@ fn python_derives_the_same_ids() {
     assert_eq!(printed.lines().collect::<Vec<_>>(), ids);
 }
 
-#[test]
-fn without_random_bytes_an_existing_id_still_serves() {
-    let decide = |lines: &[Line]| {
-        let mut request = message(lines);
-        request.random = None;
-        decide_on_request(&Policy::default(), &request).map(|decision| decision.outcome)
-    };
-    assert_eq!(decide(&[]), None);
-    assert_eq!(decide(&[("x-request-id", b"a b".to_vec())]), None);
-    let kept = decide(&[("x-request-id", b"mine".to_vec())]);
-    assert_eq!(kept, Some(Outcome::Kept));
-    let adopted = decide(&[("x-amzn-requestid", b"theirs".to_vec())]);
-    assert!(matches!(adopted, Some(Outcome::Adopted(_))));
-}
-
 /// Reading all headers makes the host copy them, so the decision does it only to search for an id.
 #[test]
 fn all_headers_are_read_only_to_adopt_an_id() {
