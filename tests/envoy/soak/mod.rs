@@ -83,7 +83,7 @@ fn run(requests: u64, has_filter: bool) -> Outcomes {
         .build()
         .expect("tokio starts its threads");
     let arrivals = Arc::<Arrivals>::default();
-    let upstream = runtime.block_on(upstream::start(Arc::clone(&arrivals)));
+    let upstream = upstream::start(&arrivals);
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let (config, filter) = config(upstream, folder.path(), has_filter);
     let envoy = testbed::start(
