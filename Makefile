@@ -33,7 +33,7 @@ test-matrix: cargo ## Run the tests against every Envoy version in envoy/version
 
 soak: SOAK ?= 1000000
 soak: cargo ## Send a million requests of every kind, with and without the filter (SOAK=number of requests)
-	SOAK=$(SOAK) cargo test --locked --test envoy -- soak:
+	SOAK=$(SOAK) cargo test --locked --test envoy -- soak::
 
 # The tests of the rules, which need no Envoy.
 RULES = --package request-id-rules --package request-id-configuration --package request-id-filter --lib --test table --test configuration --test comparison --test properties
@@ -50,7 +50,7 @@ mutants: cargo-mutants ## Change the rules one by one and check that a test fail
 	PROPTEST_CASES=$(or $(PROPTEST_CASES),500) cargo mutants --package request-id-configuration --package request-id-rules --output target $(RULES:%=--cargo-arg=%)
 
 coverage: cargo-llvm-cov ## Measure the test coverage of the rules; fails below 99 % of the lines (needs cargo-llvm-cov)
-	cargo llvm-cov --locked $(RULES) --ignore-filename-regex '/(crates/bench|crates/test-support|tests|xtask)/' --fail-under-lines 99
+	cargo llvm-cov --locked $(RULES) --ignore-filename-regex '^$(CURDIR)/(crates/bench|crates/test-support|tests|xtask)/' --fail-under-lines 99
 
 build: cargo ## Build target/request-id-filter.wasm and print its size and sha256
 	@cargo xtask build

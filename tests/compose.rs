@@ -1,8 +1,8 @@
-//! `envoy/docker-compose.yaml`, without Docker: what it says, and the real Envoy with its command and
-//! its files.
+//! `envoy/docker-compose.yaml` without Docker: the text of the file, and a real Envoy that runs its command with its
+//! files.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -12,57 +12,60 @@ use std::time::{Duration, Instant};
 use compose_spec::Compose;
 use serde_json::Value;
 use test_support::client::{Connection, Response};
-use test_support::commands::command;
+use test_support::project;
+use test_support::upstream::free_ports;
 use xtask::{envoy, module, root, run};
 
 const FILE: &str = "envoy/docker-compose.yaml";
 
-/// The file's only service with the variables that Compose would set, once the file as a whole is what
-/// the specification of Compose allows.
-fn service() -> Value {
-    let mut compose = file();
-    let services = compose["services"].as_object_mut().expect("services");
-    assert_eq!(services.len(), 1);
-    services.remove("envoy").expect("a service envoy")
-}
-
-/// The same for the whole file.
+/// The file with the variables that Compose would set. The specification of Compose allows all of it.
 fn file() -> Value {
-    // Compose reads `.env` beside its file.
-    let env = fs::read_to_string(root().join("envoy/.env")).expect("envoy/.env");
-    let version = env
-        .lines()
-        .find_map(|line| line.strip_prefix("ENVOY_VERSION="))
-        .expect("a version");
-    let text = fs::read_to_string(root().join(FILE))
-        .expect(FILE)
-        .replace("${ENVOY_VERSION:?is in envoy/versions.env}", version)
+    let text = project::text(FILE);
+    let text = text
+        .replace(
+            "${ENVOY_VERSION:?is in envoy/versions.env}",
+            envoy::pinned(),
+        )
         .replace("${PORT:-10000}", "10000")
         .replace("${ADMIN_PORT:-9901}", "9901");
     assert!(!text.contains("${"), "unknown variables:\n{text}");
-    let compose: Value = serde_saphyr::from_str(&text).expect("YAML");
+    let compose: Value = serde_saphyr::from_str(&text).expect("the text is valid YAML");
     if let Err(error) = serde_json::from_value::<Compose>(compose.clone()) {
         panic!("{FILE} is no Compose file: {error}");
     }
     compose
 }
 
+/// The only service.
+fn service() -> Value {
+    let mut compose = file();
+    let services = compose["services"]
+        .as_object_mut()
+        .expect("the file has services");
+    assert_eq!(services.len(), 1);
+    services
+        .remove("envoy")
+        .expect("the service is called envoy")
+}
+
 fn texts(list: &Value) -> Vec<&str> {
-    let list = list.as_array().expect("a list");
+    let list = list.as_array().expect("the value is a list");
     list.iter()
-        .map(|item| item.as_str().expect("text"))
+        .map(|item| item.as_str().expect("the text is UTF-8"))
         .collect()
 }
 
 /// A file of the host and where the container has it.
 fn mounts(service: &Value) -> Vec<(PathBuf, PathBuf)> {
-    let volumes = service["volumes"].as_array().expect("volumes");
+    let volumes = service["volumes"]
+        .as_array()
+        .expect("the service has volumes");
     let mount = |volume: &Value| {
         assert_eq!(volume["type"], "bind");
         assert_eq!(volume["read_only"], true, "{volume}");
         // Or Docker makes a directory of a module that was not built.
         assert_eq!(volume["bind"]["create_host_path"], false, "{volume}");
-        let path = |key: &str| PathBuf::from(volume[key].as_str().expect("a path"));
+        let path = |key: &str| PathBuf::from(volume[key].as_str().expect("the value is a path"));
         (root().join("envoy").join(path("source")), path("target"))
     };
     volumes.iter().map(mount).collect()
@@ -72,6 +75,12 @@ fn mounts(service: &Value) -> Vec<(PathBuf, PathBuf)> {
 fn the_image_is_of_the_pinned_version() {
     let image = format!("docker.io/envoyproxy/envoy:v{}", envoy::pinned());
     assert_eq!(service()["image"], image);
+    // Compose reads `.env` beside its file.
+    let env = project::text("envoy/.env");
+    assert!(
+        env.lines()
+            .any(|line| line == format!("ENVOY_VERSION={}", envoy::pinned()))
+    );
 }
 
 /// In another folder called `envoy` there may be another project.
@@ -111,42 +120,49 @@ impl Drop for Container {
 
 /// Runs the command as the image's entrypoint does, in a folder with the mounted files alone.
 fn start(service: &Value, port: u16, admin_port: u16) -> Container {
-    let files = tempfile::tempdir().expect("a folder");
+    let files = tempfile::tempdir().expect("a temporary folder can be made");
     let inside = |path: &Path| {
         files
             .path()
-            .join(path.strip_prefix("/").expect("a full path"))
+            .join(path.strip_prefix("/").expect("the path is absolute"))
     };
     for (source, target) in mounts(service) {
         let target = inside(&target);
-        fs::create_dir_all(target.parent().expect("a folder")).expect("a folder");
+        fs::create_dir_all(target.parent().expect("the path has a parent"))
+            .expect("the folder can be made");
         fs::copy(&source, &target).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
         if target.extension().is_some_and(|kind| kind == "yaml") {
-            let config = fs::read_to_string(&target).expect("a configuration");
+            let config = fs::read_to_string(&target).expect("the configuration is valid");
             let config = config
                 .replace("port_value: 10000", &format!("port_value: {port}"))
                 .replace("port_value: 9901", &format!("port_value: {admin_port}"));
-            fs::write(&target, config).expect("a file");
+            fs::write(&target, config).expect("the file can be written");
         }
     }
     // Where the image has Envoy.
     let programs = files.path().join("usr/local/bin");
-    fs::create_dir_all(&programs).expect("a folder");
-    symlink(envoy::binary().expect("an Envoy"), programs.join("envoy")).expect("a link");
-    let path = std::env::var("PATH").expect("PATH");
+    fs::create_dir_all(&programs).expect("the folder can be made");
+    symlink(
+        envoy::binary().expect("Envoy can be installed"),
+        programs.join("envoy"),
+    )
+    .expect("the link can be made");
+    let path = std::env::var("PATH").expect("PATH is set");
     let command = texts(&service["command"]);
     let command: Vec<_> = command.iter().map(|word| word.replace("$$", "$")).collect();
-    let log = fs::File::create(files.path().join("log")).expect("a file");
+    let log = fs::File::create(files.path().join("log")).expect("the log can be written");
     let child = Command::new(&command[0])
         .args(&command[1..])
         .current_dir(inside(Path::new(
-            service["working_dir"].as_str().expect("a path"),
+            service["working_dir"]
+                .as_str()
+                .expect("the value is a path"),
         )))
         .env("PATH", format!("{}:{path}", programs.display()))
-        .stdout(log.try_clone().expect("a file"))
+        .stdout(log.try_clone().expect("the log can be written"))
         .stderr(log)
         .spawn()
-        .expect("a shell");
+        .expect("sh is missing");
     Container { child, files }
 }
 
@@ -158,18 +174,16 @@ fn get(port: u16, path: &str, line: &str) -> Response {
 
 #[test]
 fn it_behaves_as_make_run_does() {
-    module::build().expect("a module");
-    let free: Vec<_> = (0..2)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"))
-        .collect();
-    let port = |at: usize| free[at].local_addr().expect("an address").port();
-    let (port, admin_port) = (port(0), port(1));
-    drop(free);
+    module::build().expect("the module can be built");
+    let [port, admin_port] = free_ports();
     let service = service();
     let mut container = start(&service, port, admin_port);
     let started = Instant::now();
     while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-        let ended = container.child.try_wait().expect("a process");
+        let ended = container
+            .child
+            .try_wait()
+            .expect("the process can be asked");
         assert_eq!(ended, None, "Envoy ended: {}", container.log());
         assert!(
             started.elapsed() < Duration::from_secs(60),
@@ -194,7 +208,8 @@ fn it_behaves_as_make_run_does() {
             Some(expected) => assert_eq!(id, expected),
             None => assert_eq!(id.len(), 36, "{id}"),
         }
-        let upstream: Value = serde_json::from_slice(&response.body).expect("JSON");
+        let upstream: Value =
+            serde_json::from_slice(&response.body).expect("the text is valid JSON");
         assert_eq!(upstream["x-request-id"], id);
     }
 
@@ -223,12 +238,12 @@ fn a_file_that_envoy_cannot_read_is_named() {
     let service = service();
     let command = texts(&service["command"]);
     let command: Vec<_> = command.iter().map(|word| word.replace("$$", "$")).collect();
-    let empty = tempfile::tempdir().expect("a folder");
+    let empty = tempfile::tempdir().expect("a temporary folder can be made");
     let output = Command::new(&command[0])
         .args(&command[1..])
         .current_dir(&empty)
         .output()
-        .expect("a shell");
+        .expect("sh is missing");
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(error.starts_with("error: Envoy (uid "), "{error}");
@@ -238,26 +253,28 @@ fn a_file_that_envoy_cannot_read_is_named() {
     );
 }
 
-/// `make run-docker` where `docker` only notes what it was asked for, and has no plugin if `compose`
-/// is false.
-fn make_run_docker(compose: bool) -> (std::process::Output, String) {
-    make_run_docker_with(&compose.to_string())
-}
-
-/// The same, where `docker` ends with a line of shell.
-fn make_run_docker_with(line: &str) -> (std::process::Output, String) {
-    let folder = tempfile::tempdir().expect("a folder");
+/// Runs `make run-docker` with a `docker` that only notes its arguments, and ends with a line of shell. Returns
+/// what is printed, and the arguments of each call.
+fn make_run_docker(last_line: &str) -> (std::process::Output, String) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let (docker, asked) = (folder.path().join("docker"), folder.path().join("asked"));
-    let script = format!("#!/bin/sh\necho \"$@\" >> {}\n{line}\n", asked.display());
-    fs::write(&docker, script).expect("a file");
-    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).expect("a program");
-    let path = std::env::var("PATH").expect("PATH");
-    let output = command("make")
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >> {}\n{last_line}\n",
+        asked.display()
+    );
+    fs::write(&docker, script).expect("the file can be written");
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755))
+        .expect("the script can be made executable");
+    let path = std::env::var("PATH").expect("PATH is set");
+    let output = project::command("make")
         .arg("run-docker")
         .env("PATH", format!("{}:{path}", folder.path().display()))
         .output()
-        .expect("make");
-    (output, fs::read_to_string(asked).expect("a call"))
+        .expect("make is missing: apt-get install make");
+    (
+        output,
+        fs::read_to_string(asked).expect("docker was called"),
+    )
 }
 
 /// Ctrl-C makes `docker compose up` end so, once it has stopped the container.
@@ -265,7 +282,7 @@ fn make_run_docker_with(line: &str) -> (std::process::Output, String) {
 fn make_run_docker_removes_everything_and_reports_errors() {
     for (status, is_error) in [(0, false), (130, false), (1, true)] {
         let up = format!("case $* in *up) exit {status};; esac");
-        let (output, asked) = make_run_docker_with(&up);
+        let (output, asked) = make_run_docker(&up);
         assert_eq!(output.status.success(), !is_error, "{output:?}");
         assert!(asked.ends_with(" down\n"), "{asked}");
     }
@@ -273,7 +290,7 @@ fn make_run_docker_removes_everything_and_reports_errors() {
 
 #[test]
 fn make_run_docker_builds_and_starts_it() {
-    let (output, asked) = make_run_docker(true);
+    let (output, asked) = make_run_docker("true");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(
         asked,
@@ -285,7 +302,7 @@ fn make_run_docker_builds_and_starts_it() {
 
 #[test]
 fn without_docker_make_run_docker_says_what_to_do() {
-    let (output, asked) = make_run_docker(false);
+    let (output, asked) = make_run_docker("false");
     assert!(!output.status.success());
     assert_eq!(asked, "compose version\n");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,12 +1,12 @@
 //! Which configurations are accepted, what the problems of the others say, and the JSON Schema.
 
-use std::fs;
 use test_support::configuration_pool;
 
 use request_id_configuration as configuration;
 use serde_json::{Value, json};
 use test_support::cases;
-use xtask::{root, schema};
+use test_support::project;
+use xtask::schema;
 
 fn problems(text: impl AsRef<[u8]>) -> Vec<String> {
     match configuration::read(text.as_ref()) {
@@ -18,7 +18,7 @@ fn problems(text: impl AsRef<[u8]>) -> Vec<String> {
 fn effective(text: &str) -> Value {
     let accepted = configuration::read(text.as_bytes())
         .unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
-    serde_json::from_str(&accepted.effective).expect("JSON")
+    serde_json::from_str(&accepted.effective).expect("the text is valid JSON")
 }
 
 #[test]
@@ -40,17 +40,6 @@ fn empty_text_is_the_default_configuration() {
         r#"{"_x": 1}"#,
     ] {
         assert_eq!(effective(text), default, "{text}");
-    }
-}
-
-#[test]
-fn the_effective_configuration_can_be_read_again() {
-    for case in cases::all() {
-        let accepted = configuration::read(case.config.as_bytes()).expect(case.config);
-        assert_eq!(
-            configuration::read(accepted.effective.as_bytes()).expect("the same"),
-            accepted
-        );
     }
 }
 
@@ -351,28 +340,19 @@ fn every_key_has_a_description_and_a_default() {
     for key in configuration::Settings::default().keys() {
         assert!(key.description.ends_with('.'), "{}", key.path);
         let pointer = format!("/{}", key.path.replace('.', "/"));
-        let shown = default.pointer(&pointer).expect("a default");
+        let shown = default.pointer(&pointer).expect("there is a default");
         assert_eq!(shown.to_string(), key.setting.to_json(), "{}", key.path);
     }
 }
 
 fn validator() -> jsonschema::Validator {
-    jsonschema::validator_for(&schema::schema()).expect("a schema")
+    jsonschema::validator_for(&schema::schema()).expect("the schema is valid")
 }
 
 #[test]
 fn the_schema_in_the_repository_is_current() {
-    let written = fs::read_to_string(root().join(schema::PATH)).expect(schema::PATH);
+    let written = project::text(schema::PATH);
     assert!(written == schema::text(), "run `make schema`");
-}
-
-#[test]
-fn the_schema_accepts_every_configuration_of_the_table() {
-    let validator = validator();
-    for case in cases::all().iter().filter(|case| !case.config.is_empty()) {
-        let json = serde_json::from_str(case.config).expect(case.config);
-        assert!(validator.is_valid(&json), "{}", case.config);
-    }
 }
 
 fn is_contradiction(problem: &str) -> bool {
@@ -380,12 +360,20 @@ fn is_contradiction(problem: &str) -> bool {
         || problem.contains("from which no id is adopted")
 }
 
-/// Every value of a large pool under every key.
+/// Every value of a large pool under every key, and every configuration of the table.
 #[test]
-fn the_schema_agrees_with_the_reader_on_every_value_of_a_pool() {
+fn the_schema_agrees_with_the_reader() {
     let validator = validator();
     let (mut accepted, mut refused, mut contradictions) = (0, 0, 0);
-    for document in configuration_pool::configurations() {
+    let table = cases::all()
+        .into_iter()
+        .map(|case| case.config)
+        .filter(|text| !text.is_empty());
+    let table = table.map(|text| serde_json::from_str(text).expect("the table has valid JSON"));
+    for document in configuration_pool::configurations()
+        .into_iter()
+        .chain(table)
+    {
         let valid = validator.is_valid(&document);
         match configuration::read(document.to_string().as_bytes()) {
             Ok(_) => {

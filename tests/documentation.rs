@@ -17,7 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
@@ -25,13 +25,16 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use request_id_configuration as configuration;
-use serde_json::{Value, json};
+use request_id_rules::policy::IdFormat;
+use serde_json::Value;
 use test_support::client::{self, Connection, all};
-use test_support::commands::command;
 use test_support::kustomize;
 use test_support::pages::{self, Block, Page};
+use test_support::project;
+use test_support::shipped::{self, MANAGER, PLUGIN};
 use test_support::svg;
-use test_support::upstream::{Reply, Upstream};
+use test_support::upstream::{self, Reply, Upstream};
+use test_support::verdict::is_new;
 use xtask::envoy::{self, Output, Process};
 use xtask::{module, root};
 
@@ -39,8 +42,8 @@ static PAGES: LazyLock<Vec<Page>> = LazyLock::new(pages::all);
 
 /// The module and Envoy, which the first test that needs them builds and installs.
 static READY: LazyLock<()> = LazyLock::new(|| {
-    module::build().expect("a module");
-    envoy::binary().expect("an Envoy");
+    module::build().expect("the module can be built");
+    envoy::binary().expect("Envoy can be installed");
 });
 
 /// The blocks of a language, of all pages.
@@ -71,12 +74,6 @@ impl Drop for Run {
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         let _ = self.0.wait();
     }
-}
-
-fn free_ports() -> [u16; 2] {
-    let listeners =
-        [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("an address").port())
 }
 
 /// The commands of a block, each with the output that it shows.
@@ -129,29 +126,21 @@ fn compare(shown: &[&str], printed: &[String]) -> Result<()> {
 fn without_random(line: &str) -> String {
     let mut line = line.to_owned();
     for start in 0..line.len() {
-        if line.get(start..start + 36).is_some_and(is_new_uuid) {
+        if line
+            .get(start..start + 36)
+            .is_some_and(|part| is_new(IdFormat::Uuid4, part))
+        {
             line.replace_range(start..start + 36, "00000000-0000-0000-0000-000000000000");
         }
     }
     line
 }
 
-/// Whether a text is a version 4 UUID in lower case.
-fn is_new_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            14 => byte == b'4',
-            19 => b"89ab".contains(&byte),
-            _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
-        })
-}
-
 /// Runs `make run` until it says that Envoy is ready.
 fn run(port: u16, admin_port: u16, shown: &[&str]) -> Result<Run> {
     LazyLock::force(&READY);
     let ports = [format!("PORT={port}"), format!("ADMIN_PORT={admin_port}")];
-    let mut child = command("make")
+    let mut child = project::command("make")
         .arg("run")
         .args(ports)
         .stdout(Stdio::piped())
@@ -170,7 +159,7 @@ fn run(port: u16, admin_port: u16, shown: &[&str]) -> Result<Run> {
 
 /// Runs any other command.
 fn run_in_shell(line: &str, shown: &[&str]) -> Result<()> {
-    let output = command("bash").args(["-c", line]).output();
+    let output = project::command("bash").args(["-c", line]).output();
     let output = output.context("bash is missing: install it")?;
     ensure!(
         output.status.success(),
@@ -187,7 +176,7 @@ fn run_in_shell(line: &str, shown: &[&str]) -> Result<()> {
 
 #[test]
 fn commands_print_what_the_pages_show() {
-    let [port, admin_port] = free_ports();
+    let [port, admin_port] = upstream::free_ports();
     let with_ports = |text: &str| {
         text.replace("10000", &port.to_string())
             .replace("9901", &admin_port.to_string())
@@ -225,7 +214,7 @@ fn commands_print_what_the_pages_show() {
 /// The test above leaves `make test` to the gate.
 #[test]
 fn the_gate_runs_the_tests() {
-    let gate = fs::read_to_string(root().join(".ci/run")).expect(".ci/run");
+    let gate = project::text(".ci/run");
     let all = "set -- lint deny test test-tools test-kubernetes fuzz";
     assert!(gate.contains(all), "{gate}");
 }
@@ -247,7 +236,10 @@ fn configurations_are_accepted_and_show_every_key() {
 #[test]
 fn the_configuration_with_all_keys_shows_their_defaults() {
     let all = blocks("json").max_by_key(|block| block.text.len());
-    assert_eq!(keys(&json_of(all.expect("a configuration"))), defaults());
+    assert_eq!(
+        keys(&json_of(all.expect("the pages show a configuration"))),
+        defaults()
+    );
 }
 
 fn json_of(block: &Block) -> Value {
@@ -257,7 +249,7 @@ fn json_of(block: &Block) -> Value {
 /// The keys of a configuration by their paths, with their values.
 fn keys(configuration: &Value) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
-    for (key, value) in configuration.as_object().expect("an object") {
+    for (key, value) in configuration.as_object().expect("the value is an object") {
         if value.is_object() {
             let below = keys(value).into_iter();
             found.extend(below.map(|(path, value)| (format!("{key}.{path}"), value)));
@@ -272,7 +264,10 @@ fn keys(configuration: &Value) -> BTreeMap<String, Value> {
 fn defaults() -> BTreeMap<String, Value> {
     fn collect(schema: &Value) -> BTreeMap<String, Value> {
         let mut found = BTreeMap::new();
-        for (key, value) in schema["properties"].as_object().expect("properties") {
+        for (key, value) in schema["properties"]
+            .as_object()
+            .expect("the schema has properties")
+        {
             if value["type"] == "object" {
                 let below = collect(value).into_iter();
                 found.extend(below.map(|(path, value)| (format!("{key}.{path}"), value)));
@@ -282,8 +277,8 @@ fn defaults() -> BTreeMap<String, Value> {
         }
         found
     }
-    let schema = fs::read_to_string(root().join("envoy/config.schema.json")).expect("the schema");
-    collect(&serde_json::from_str(&schema).expect("JSON"))
+    let schema = project::text("envoy/config.schema.json");
+    collect(&serde_json::from_str(&schema).expect("the text is valid JSON"))
 }
 
 /// An example of a request, with the configuration that it runs with.
@@ -316,7 +311,7 @@ fn examples() -> Vec<Example> {
     examples
 }
 
-/// What an example says about a message: a keyword, a header and its value.
+/// Returns the lines of an example about a message: after this keyword, a header and its value.
 fn lines_of<'a>(block: &'a Block, keyword: &str) -> Vec<(&'a str, &'a str)> {
     let lines = block.text.lines().filter_map(|line| {
         let (word, rest) = line.split_once(' ')?;
@@ -336,7 +331,7 @@ fn word_of<'a>(block: &'a Block, keyword: &str) -> Option<&'a str> {
     lines.find_map(|line| Some(line.strip_prefix(keyword)?.trim()))
 }
 
-/// What an example says of: headers of the four messages, the response's status, and the origin in
+/// The words with which lines of an example begin: headers of the four messages, the response's status, and the origin in
 /// the access log.
 const KEYWORDS: [&str; 6] = [
     "answer", "origin", "request", "response", "status", "upstream",
@@ -348,19 +343,20 @@ fn examples_behave_as_shown() {
     let examples = examples();
     assert!(examples.len() > 30, "{} examples", examples.len());
     let upstream = Upstream::start();
-    let mut config = envoy::shipped(0, 0).expect("a configuration");
-    send_to(&mut config, upstream.port);
+    let mut config = shipped::with_upstream(upstream.port);
     let template = config["static_resources"]["listeners"][0].clone();
     let listeners = config["static_resources"]["listeners"].as_array_mut();
-    let listeners = listeners.expect("listeners");
+    let listeners = listeners.expect("the configuration has listeners");
     for example in &examples {
         let mut listener = template.clone();
         listener["name"] = example.listener.clone().into();
-        let plugin = listener.pointer_mut(PLUGIN).expect("the filter");
+        let plugin = listener
+            .pointer_mut(PLUGIN)
+            .expect("the listener has the filter");
         plugin["configuration"]["value"] = example.configuration.into();
         listeners.push(listener);
     }
-    let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
+    let envoy = shipped::start(&config);
 
     let failures: Vec<_> = examples
         .iter()
@@ -401,11 +397,11 @@ fn check(example: &Example, envoy: &Process, upstream: &Upstream) -> Result<()> 
     ensure!(response.status.to_string() == status, "{response:?}");
     let mut new_ids = BTreeSet::new();
     check_headers(block, "response", &response.headers, &mut new_ids)?;
-    match &upstream.seen(&path)[..] {
-        [seen] => check_headers(block, "upstream", &seen.headers, &mut new_ids)?,
-        seen => ensure!(
-            seen.is_empty() && status != "200" && lines_of(block, "upstream").is_empty(),
-            "the upstream received {seen:?}"
+    match &upstream.received(&path)[..] {
+        [received] => check_headers(block, "upstream", &received.headers, &mut new_ids)?,
+        received => ensure!(
+            received.is_empty() && status != "200" && lines_of(block, "upstream").is_empty(),
+            "the upstream received {received:?}"
         ),
     }
     ensure!(new_ids.len() < 2, "several new ids: {new_ids:?}");
@@ -438,10 +434,8 @@ fn check_headers(
             .map(|value| String::from_utf8_lossy(value).into_owned())
             .collect();
         let is_it = |(expected, found): (&&str, &String)| match *expected {
-            "<new UUID>" => is_new_uuid(found),
-            "<32 hex digits>" => {
-                found.len() == 32 && found.bytes().all(|byte| byte.is_ascii_hexdigit())
-            }
+            "<new UUID>" => is_new(IdFormat::Uuid4, found),
+            "<32 hex digits>" => is_new(IdFormat::Hex32, found),
             value => value == found,
         };
         ensure!(
@@ -454,18 +448,6 @@ fn check_headers(
         new_ids.extend(new.map(|(_, found)| found));
     }
     Ok(())
-}
-
-const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
-const PLUGIN: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
-
-/// Has the shipped configuration send its requests to a server on this port.
-fn send_to(config: &mut Value, port: u16) {
-    config["static_resources"]["clusters"][0]["load_assignment"]["endpoints"] = json!([{
-        "lb_endpoints": [{"endpoint": {"address": {"socket_address": {
-            "address": "127.0.0.1", "port_value": port
-        }}}}]
-    }]);
 }
 
 // YAML
@@ -517,30 +499,28 @@ fn kind(block: &Block, document: &Value) -> Kind {
 fn serve(block: &Block, change: impl FnOnce(&mut Value)) -> String {
     LazyLock::force(&READY);
     let upstream = Upstream::start();
-    let mut config = envoy::shipped(0, 0).expect("a configuration");
-    send_to(&mut config, upstream.port);
+    let mut config = shipped::with_upstream(upstream.port);
     let manager = config["static_resources"]["listeners"][0].pointer_mut(MANAGER);
-    change(manager.expect("a connection manager"));
+    change(manager.expect("the listener has a connection manager"));
     // The pages on tracing name a collector. Nothing is there, and nothing waits for it.
-    let mut collector = config["static_resources"]["clusters"][0].clone();
-    collector["name"] = "collector".into();
-    collector["load_assignment"]["cluster_name"] = "collector".into();
     let clusters = config["static_resources"]["clusters"].as_array_mut();
-    clusters.expect("clusters").push(collector);
+    clusters
+        .expect("the configuration has clusters")
+        .push(shipped::cluster("collector", upstream.port));
     let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"])
         .unwrap_or_else(|error| panic!("{}: {error:#}", block.place));
     let mark = envoy.mark();
-    let mut connection = Connection::open(envoy.port("main").expect("a port"));
+    let mut connection = Connection::open(envoy.port("main").expect("Envoy listens"));
     connection.send(b"GET /shown HTTP/1.1\r\nhost: example\r\n\r\n");
     let id = connection.receive().id();
-    assert!(is_new_uuid(&id), "{}: {id}", block.place);
-    let seen = upstream.seen("/shown");
-    assert_eq!(all(&seen[0].headers, "x-request-id"), [id.as_bytes()]);
+    assert!(is_new(IdFormat::Uuid4, &id), "{}: {id}", block.place);
+    let received = upstream.received("/shown");
+    assert_eq!(received[0].all("x-request-id"), [id.as_bytes()]);
     let lines = envoy.lines_until(mark, |line| line.contains(&id));
     lines
         .unwrap_or_else(|error| panic!("{}: {error:#}", block.place))
         .pop()
-        .expect("a line")
+        .expect("there is a line")
 }
 
 #[test]
@@ -550,7 +530,7 @@ fn parts_of_an_envoy_configuration_serve() {
         if let Kind::Manager = kind(block, &document) {
             count += 1;
             serve(block, |manager| {
-                for (key, value) in document.as_object().expect("a mapping") {
+                for (key, value) in document.as_object().expect("the value is a mapping") {
                     manager[key] = value.clone();
                 }
             });
@@ -562,14 +542,15 @@ fn parts_of_an_envoy_configuration_serve() {
 /// What it shows first is a part of `envoy/envoy.yaml`, which the other tests run.
 #[test]
 fn the_page_on_envoy_shows_the_shipped_configuration() {
-    let shipped = envoy::read_config(&root().join("envoy/envoy.yaml")).expect("YAML");
+    let shipped =
+        envoy::read_config(&root().join("envoy/envoy.yaml")).expect("the text is valid YAML");
     let manager = &shipped["static_resources"]["listeners"][0].pointer(MANAGER);
-    let manager = manager.expect("a connection manager");
+    let manager = manager.expect("the listener has a connection manager");
     let of_the_page = documents()
         .into_iter()
         .find(|(block, _)| block.place.starts_with("docs/deploy/envoy.md:"));
-    let (_, shown) = of_the_page.expect("a part of the configuration");
-    for (key, value) in shown.as_object().expect("a mapping") {
+    let (_, shown) = of_the_page.expect("there is a part of the configuration");
+    for (key, value) in shown.as_object().expect("the value is a mapping") {
         assert_eq!(&manager[key], value, "{key} differs from envoy/envoy.yaml");
     }
 }
@@ -580,7 +561,7 @@ fn access_logs_of_other_products_show_the_origin() {
     let mut count = 0;
     for (block, document) in documents() {
         let format = match document["meshConfig"]["accessLogFormat"].as_str() {
-            Some(format) => serde_json::from_str(format).expect("JSON"),
+            Some(format) => serde_json::from_str(format).expect("the text is valid JSON"),
             None => {
                 let settings = &document["spec"]["telemetry"]["accessLog"]["settings"];
                 match &settings[0]["format"]["json"] {
@@ -593,7 +574,7 @@ fn access_logs_of_other_products_show_the_origin() {
         let line = serve(block, |manager| {
             manager["access_log"][0]["typed_config"]["log_format"]["json_format"] = format;
         });
-        let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+        let line: Value = serde_json::from_str(&line).expect("the line is valid JSON");
         assert_eq!(line["origin"], "generated", "{line}");
         assert_eq!(line["request_id"], line["response_request_id"], "{line}");
     }
@@ -648,13 +629,13 @@ fn joined_lines(block: &Block) -> Vec<String> {
 fn commands_for_a_cluster_deploy_the_bases_with_the_users_image() {
     let mut applied = BTreeSet::new();
     for block in blocks("sh") {
-        let copy = tempfile::tempdir().expect("a folder");
+        let copy = tempfile::tempdir().expect("a temporary folder can be made");
         let copied = Command::new("cp")
             .arg("-R")
             .arg(root().join("envoy"))
             .arg(copy.path())
             .status();
-        assert!(copied.expect("cp").success());
+        assert!(copied.expect("cp is missing: install coreutils").success());
         let shell = |arguments: &[&str]| {
             let output = Command::new("bash")
                 .args(arguments)
@@ -667,7 +648,7 @@ fn commands_for_a_cluster_deploy_the_bases_with_the_users_image() {
                 "{}: {errors}",
                 block.place
             );
-            String::from_utf8(output.stdout).expect("text")
+            String::from_utf8(output.stdout).expect("the text is UTF-8")
         };
         shell(&["-n", "-c", &block.text]);
         let lines = joined_lines(block);
@@ -712,7 +693,7 @@ fn check_patch(block: &Block, patch: &str) {
         let (group, _) = proxy["apiVersion"]
             .as_str()
             .and_then(|version| version.split_once('/'))
-            .expect("a group");
+            .expect("there is a group");
         assert_eq!(named["group"], group);
     }
 }
@@ -726,7 +707,7 @@ fn links_lead_somewhere() {
     let mut sources = 0;
     for page in PAGES.iter() {
         let folder = root().join(&page.path);
-        let folder = folder.parent().expect("a folder");
+        let folder = folder.parent().expect("the path has a parent");
         for link in &page.links {
             let target = link.target.as_str();
             if target.starts_with("https://") {
@@ -748,7 +729,7 @@ fn links_lead_somewhere() {
                 );
             }
             if !link.title.is_empty() {
-                let text = fs::read_to_string(&file).expect("text");
+                let text = fs::read_to_string(&file).expect("the text is UTF-8");
                 assert!(
                     text.contains(&link.title) || below(&file).contains(&link.title),
                     "{}: {target} has no {:?}",
@@ -811,13 +792,13 @@ fn the_index_names_every_page_and_the_pages_every_base() {
 /// `make test-matrix` runs the tests with these.
 #[test]
 fn the_readme_names_the_versions_of_envoy_that_are_tested() {
-    let env = fs::read_to_string(root().join("envoy/versions.env")).expect("versions.env");
+    let env = project::text("envoy/versions.env");
     let matrix = env
         .lines()
         .find_map(|line| line.strip_prefix("ENVOY_MATRIX=\"")?.strip_suffix('"'))
-        .expect("a matrix");
+        .expect("there is a matrix");
     let tested: BTreeSet<_> = matrix.split(' ').collect();
-    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let readme = project::text("README.md");
     let is_version = |word: &&str| {
         let numbers: Vec<_> = word.split('.').map(str::parse::<u8>).collect();
         matches!(numbers[..], [Ok(1), Ok(10..), Ok(_)])
@@ -850,7 +831,7 @@ fn costs() -> Vec<Vec<[String; 2]>> {
         }
     };
     table
-        .expect("a table of instructions")
+        .expect("there is a table of instructions")
         .split("\n\n")
         .filter(|section| section.contains("no filter"))
         .map(|section| section.lines().filter_map(on_top).collect())
@@ -862,7 +843,7 @@ fn costs() -> Vec<Vec<[String; 2]>> {
 fn the_chart_of_the_costs_shows_the_table() {
     let expected: Vec<_> = costs().into_iter().take(2).flatten().collect();
     assert!(expected.len() > 10, "{expected:?}");
-    let chart = fs::read_to_string(root().join("docs/images/cost.svg")).expect("the chart");
+    let chart = project::text("docs/images/cost.svg");
     let texts = svg::texts(&chart);
     for text in expected.iter().flatten() {
         assert!(texts.contains(text), "{text} is not in {texts:?}");
@@ -879,15 +860,15 @@ fn the_chart_of_the_costs_shows_the_table() {
 /// the table costs more with the default configuration.
 #[test]
 fn the_readme_has_the_costs_of_the_table() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let readme = project::text("README.md");
     let words = readme.split(|c: char| !(c.is_ascii_digit() || c == ','));
     let named = words.filter_map(|word| word.strip_suffix(",000")?.parse::<f64>().ok());
     let measured = costs().into_iter().take(2).map(|section| {
         let row = section
             .into_iter()
             .find(|[name, _]| name == "this filter, default");
-        let [_, number] = row.expect("a row of this filter");
-        number.parse::<f64>().expect("a number").round()
+        let [_, number] = row.expect("there is a row of this filter");
+        number.parse::<f64>().expect("the text is a number").round()
     });
     assert_eq!(named.collect::<Vec<_>>(), measured.collect::<Vec<_>>());
 }

@@ -34,24 +34,26 @@ fn there_is_a_base_for_each_case() {
 #[test]
 fn a_base_lists_what_is_beside_it() {
     for base in kustomize::all() {
-        let folder = fs::read_dir(root().join(&base.path)).expect("a folder");
-        let entries = folder.map(|entry| entry.expect("an entry"));
+        let folder = fs::read_dir(root().join(&base.path)).expect("the folder can be read");
+        let entries = folder.map(|entry| entry.expect("the entry can be read"));
         let mut files: Vec<_> = entries
             .filter(|entry| entry.path().is_file()) // a folder is a component
             .map(|entry| entry.file_name())
-            .map(|name| name.into_string().expect("UTF-8"))
+            .map(|name| name.into_string().expect("the text is UTF-8"))
             .filter(|name| name != "kustomization.yaml")
             .collect();
         files.sort();
         let mut kustomization = base.kustomization.clone();
-        let listed = kustomization["resources"].as_array_mut().expect("a list");
+        let listed = kustomization["resources"]
+            .as_array_mut()
+            .expect("the value is a list");
         listed.sort_by_key(ToString::to_string);
         assert_eq!(
             kustomization,
             json!({
                 "apiVersion": "kustomize.config.k8s.io/v1beta1",
                 "kind": "Kustomization",
-                "namespace": base.kustomization["namespace"].as_str().expect("a namespace"),
+                "namespace": base.kustomization["namespace"].as_str().expect("there is a namespace"),
                 "resources": files,
             }),
             "{}",
@@ -71,8 +73,11 @@ fn the_image_is_the_same_placeholder_everywhere() {
 #[test]
 fn the_configurations_are_accepted_and_the_same() {
     for base in kustomize::all() {
-        for file in base.kustomization["resources"].as_array().expect("a list") {
-            let file = file.as_str().expect("a file");
+        for file in base.kustomization["resources"]
+            .as_array()
+            .expect("the value is a list")
+        {
+            let file = file.as_str().expect("a resource is the name of a file");
             if ["wasmplugin.yaml", "envoyextensionpolicy.yaml"].contains(&file) {
                 check::check(&root().join(&base.path).join(file)).expect(&base.path);
             }
@@ -103,11 +108,13 @@ fn the_bases_for_istio_differ_in_names_and_selectors_alone() {
     let mut others = Vec::new();
     for base in istio() {
         let (mut resources, mut selectors) = (base.resources, Vec::new());
-        let (_, name) = base.path.rsplit_once('/').expect("a path");
+        let (_, name) = base.path.rsplit_once('/').expect("the value is a path");
         for resource in &mut resources {
             assert_eq!(resource["metadata"]["name"], format!("request-id-{name}"));
             resource["metadata"].take();
-            let spec = resource["spec"].as_object_mut().expect("a spec");
+            let spec = resource["spec"]
+                .as_object_mut()
+                .expect("the resource has a spec");
             if let Some(selector) = spec.remove("selector") {
                 selectors.push(selector["matchLabels"].clone());
             }
@@ -133,28 +140,23 @@ fn the_bases_for_istio_differ_in_names_and_selectors_alone() {
 /// Each setting of the connection manager is that of `envoy/envoy.yaml`, which all other tests run.
 #[test]
 fn the_envoy_filters_set_what_envoy_yaml_sets() {
-    let shipped = envoy::shipped(0, 0).expect("a configuration");
+    let shipped = envoy::shipped(0, 0).expect("the configuration can be read");
     let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
-    let manager = shipped.pointer(manager).expect("a connection manager");
+    let manager = shipped
+        .pointer(manager)
+        .expect("the listener has a connection manager");
     let higress = kustomize::read("envoy/higress");
     for base in istio().iter().chain([&higress]) {
         let filter = base.resource("EnvoyFilter");
-        let patches = filter["spec"]["configPatches"].as_array().expect("a list");
+        let patches = filter["spec"]["configPatches"]
+            .as_array()
+            .expect("the value is a list");
         assert_eq!(patches.len(), 1);
         let patched = &patches[0]["patch"]["value"]["typed_config"];
-        let patched = patched.as_object().expect("settings");
-        let keys: Vec<_> = patched.keys().map(String::as_str).collect();
-        assert_eq!(
-            keys,
-            [
-                "@type",
-                "generate_request_id",
-                "preserve_external_request_id",
-                "early_header_mutation_extensions",
-                "request_id_extension",
-                "local_reply_config"
-            ]
-        );
+        let patched = patched.as_object().expect("the patch has settings");
+        const SETTINGS: &str = "@type generate_request_id preserve_external_request_id \
+             early_header_mutation_extensions request_id_extension local_reply_config";
+        assert!(patched.keys().eq(SETTINGS.split(' ')), "{patched:?}");
         for (key, value) in patched {
             match key.as_str() {
                 // For gateways; the listener of envoy.yaml is none.
@@ -188,7 +190,7 @@ fn the_filter_is_the_first_in_envoy_gateway() {
     const WASM: &str = "envoy.filters.http.wasm";
     let base = kustomize::read("envoy/gateway");
     let order = base.resource("EnvoyProxy")["spec"]["filterOrder"].clone();
-    let order = order.as_array().expect("a list");
+    let order = order.as_array().expect("the value is a list");
     let ordered = |mut chain: Vec<String>| {
         for line in order {
             let before = chain.iter().position(|filter| line["before"] == **filter);
@@ -201,24 +203,12 @@ fn the_filter_is_the_first_in_envoy_gateway() {
         chain
     };
     // Envoy Gateway's own order.
-    let others = [
-        "custom_response",
-        "health_check",
-        "fault",
-        "cors",
-        "csrf",
-        "header_mutation",
-        "ext_authz",
-        "api_key_auth",
-        "basic_auth",
-        "oauth2",
-        "jwt_authn",
-        "stateful_session",
-        "buffer",
-        "lua",
-        "ext_proc",
-    ]
-    .map(|name| format!("envoy.filters.http.{name}"));
+    const OTHERS: &str = "custom_response health_check fault cors csrf header_mutation ext_authz \
+         api_key_auth basic_auth oauth2 jwt_authn stateful_session buffer lua ext_proc";
+    let others = OTHERS
+        .split(' ')
+        .map(|name| format!("envoy.filters.http.{name}"));
+    let others: Vec<_> = others.collect();
     let chain = |others: &[String]| [others, &[WASM.to_owned()]].concat();
     for first in 0..others.len() {
         for last in first..others.len() {

@@ -1,35 +1,33 @@
 //! What the rules and the dashboard ask for is what a scrape of the shipped configuration has.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use promql_parser::parser::{self, Expr, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
 use request_id_rules::counters::Counter;
 use serde_json::Value;
-use xtask::envoy::{self, Output, Process};
-use xtask::{module, root};
+use test_support::project;
+use test_support::shipped;
+use xtask::{envoy, root};
 
-/// The series of a scrape: names and labels.
-fn scrape() -> Vec<(String, BTreeMap<String, String>)> {
-    module::build().expect("a module");
-    let config = envoy::shipped(0, 0).expect("a configuration");
-    let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
-    let text = envoy.get("/stats/prometheus").expect("a scrape");
+/// The series of a scrape: their labels, of which `__name__` is the name.
+fn scrape() -> Vec<BTreeMap<String, String>> {
+    let config = envoy::shipped(0, 0).expect("the configuration can be read");
+    let envoy = shipped::start(&config);
+    let text = envoy
+        .get("/stats/prometheus")
+        .expect("Envoy shows its metrics");
     let series = text
         .lines()
         .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once('{'));
-    series
-        .filter_map(|(name, rest)| Some((name, rest.rsplit_once('}')?.0)))
-        .map(|(name, labels)| {
+        .filter_map(|line| {
+            let (name, rest) = line.split_once('{')?;
+            let (labels, _) = rest.rsplit_once('}')?;
             let labels = labels.split(',').filter_map(|label| label.split_once('='));
-            let labels = labels
-                .map(|(name, value)| (name.into(), value.trim_matches('"').into()))
-                .collect();
-            (name.into(), labels)
-        })
-        .collect()
+            let labels = labels.map(|(name, value)| (name.into(), value.trim_matches('"').into()));
+            Some(labels.chain([("__name__".into(), name.into())]).collect())
+        });
+    series.collect()
 }
 
 #[derive(Default)]
@@ -50,10 +48,10 @@ impl ExprVisitor for Selectors {
 
 /// Every expression of the rules and of the dashboard.
 fn expressions() -> Vec<String> {
-    let rules = envoy::read_config(&root().join("envoy/prometheus-rules.yaml")).expect("rules");
-    let dashboard =
-        fs::read_to_string(root().join("envoy/grafana-dashboard.json")).expect("a dashboard");
-    let dashboard: Value = serde_json::from_str(&dashboard).expect("JSON");
+    let rules = envoy::read_config(&root().join("envoy/prometheus-rules.yaml"))
+        .expect("the rules can be read");
+    let dashboard = project::text("envoy/grafana-dashboard.json");
+    let dashboard: Value = serde_json::from_str(&dashboard).expect("the text is valid JSON");
     let mut expressions = Vec::new();
     collect(&rules, &mut expressions);
     collect(&dashboard, &mut expressions);
@@ -87,30 +85,28 @@ fn rules_and_dashboard_ask_for_what_there_is() {
     for text in &expressions {
         let expression = parser::parse(text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let mut selectors = Selectors::default();
-        walk_expr(&mut selectors, &expression).expect("a walk");
+        walk_expr(&mut selectors, &expression).expect("the visitor does not fail");
         for selector in selectors.0 {
             let name = selector.name.as_deref().unwrap_or_default();
             if name == "pilot_total_xds_rejects" {
                 continue; // Istiod's: tests/kubernetes scrapes it.
             }
             if name.starts_with("request_id_filter:") {
-                let rules =
-                    fs::read_to_string(root().join("envoy/prometheus-rules.yaml")).expect("rules");
+                let rules = project::text("envoy/prometheus-rules.yaml");
                 assert!(
                     rules.contains(&format!("- record: {name}\n")),
                     "{name} is not recorded"
                 );
                 continue;
             }
-            let matches = series.iter().filter(|(known, labels)| {
-                (name.is_empty() || known == name)
-                    && selector.matchers.matchers.iter().all(|matcher| {
-                        let value = match matcher.name.as_str() {
-                            "__name__" => known.as_str(),
-                            label => labels.get(label).map_or("", String::as_str),
-                        };
-                        matcher.is_match(value)
-                    })
+            let matches = series.iter().filter(|labels| {
+                let label = |name| labels.get(name).map_or("", String::as_str);
+                (name.is_empty() || label("__name__") == name)
+                    && selector
+                        .matchers
+                        .matchers
+                        .iter()
+                        .all(|matcher| matcher.is_match(label(&matcher.name)))
             });
             assert_ne!(matches.count(), 0, "no series for {selector} of {text}");
             found += 1;
@@ -123,10 +119,9 @@ fn rules_and_dashboard_ask_for_what_there_is() {
 #[test]
 fn each_counter_is_a_metric() {
     let series = scrape();
-    let named = series.iter().map(|(name, _)| name.as_str());
-    let mut found: Vec<_> = named
+    let names = series.iter().map(|labels| labels["__name__"].clone());
+    let mut found: Vec<_> = names
         .filter(|name| name.contains("request_id_filter"))
-        .map(str::to_owned)
         .collect();
     let mut expected = Counter::ALL.map(|(_, name)| name.replace('.', "_"));
     found.sort_unstable();

@@ -48,7 +48,7 @@ proptest! {
     }
 
     #[test]
-    fn an_id_that_was_given_is_kept_by_every_later_run(policy in policy(), request in request()) {
+    fn an_id_that_the_filter_gave_is_kept_by_every_later_run(policy in policy(), request in request()) {
         let first = decide_on_request(&policy, &request).unwrap();
         prop_assume!(!matches!(first.outcome, Outcome::KeptInvalid(_) | Outcome::Rejected(_)));
         let header = policy.headers.id();
@@ -67,7 +67,7 @@ proptest! {
     /// Without exception: whatever the client sends, an untrusted peer gets an id of the host's random
     /// bytes only.
     #[test]
-    fn a_stranger_chooses_no_byte(policy in policy(), request in request()) {
+    fn an_untrusted_client_chooses_no_byte(policy in policy(), request in request()) {
         let policy = Policy { trust: Trust::None, generate: IdFormat::Uuid4, ..policy };
         let decision = decide_on_request(&policy, &request).unwrap();
         prop_assert_eq!(Some(decision.id), new_id(IdFormat::Uuid4, request.random.unwrap()));

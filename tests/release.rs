@@ -6,17 +6,18 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
+use test_support::project;
 use xtask::{envoy, release, root};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn changelog() -> String {
-    fs::read_to_string(root().join("CHANGELOG.md")).expect("CHANGELOG.md")
+    project::text("CHANGELOG.md")
 }
 
 #[test]
 fn the_changelog_begins_with_the_version_of_cargo_toml() {
-    let latest = release::latest(&changelog()).expect("a version");
+    let latest = release::latest(&changelog()).expect("there is a version");
     assert_eq!(latest.version, VERSION);
     assert!(!latest.notes.is_empty());
 }
@@ -31,7 +32,7 @@ fn notes_are_those_of_the_version() {
 }
 
 #[test]
-fn what_cannot_be_released_is_told() {
+fn what_prevents_a_release_is_named() {
     let tag = format!("v{VERSION}");
     let dated = |version: &str, date: &str| format!("# Changelog\n\n## [{version}] - {date}\n");
     for (tag, changelog, why) in [
@@ -61,17 +62,25 @@ fn what_cannot_be_released_is_told() {
 
 /// The workflows with their names.
 fn workflows() -> Vec<(PathBuf, Value)> {
-    let folder = fs::read_dir(root().join(".github/workflows")).expect("workflows");
+    let folder = fs::read_dir(root().join(".github/workflows")).expect("the workflows can be read");
     let found: Vec<_> = folder
-        .map(|file| file.expect("a file").path())
-        .map(|path| (path.clone(), envoy::read_config(&path).expect("YAML")))
+        .map(|file| file.expect("the folder can be read").path())
+        .map(|path| {
+            (
+                path.clone(),
+                envoy::read_config(&path).expect("the text is valid YAML"),
+            )
+        })
         .collect();
     assert!(found.len() >= 2);
     found
 }
 
 fn jobs(workflow: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    workflow["jobs"].as_object().expect("jobs").iter()
+    workflow["jobs"]
+        .as_object()
+        .expect("the workflow has jobs")
+        .iter()
 }
 
 fn is_hex(text: &str, length: usize) -> bool {
@@ -91,7 +100,7 @@ fn actions_and_images_are_pinned_to_what_they_hold() {
                     "{name}: {image}"
                 );
             }
-            for step in job["steps"].as_array().expect("steps") {
+            for step in job["steps"].as_array().expect("the job has steps") {
                 let Some(action) = step["uses"].as_str() else {
                     continue;
                 };
@@ -101,7 +110,7 @@ fn actions_and_images_are_pinned_to_what_they_hold() {
                     "{name}: {action}"
                 );
                 // For people, and for Dependabot.
-                let text = fs::read_to_string(&path).expect("text");
+                let text = fs::read_to_string(&path).expect("the text is UTF-8");
                 let named = text
                     .lines()
                     .any(|line| line.contains(&format!("{action} # v")));
@@ -140,17 +149,17 @@ fn jobs_have_the_permissions_they_name() {
 
 #[test]
 fn workflows_run_the_gate_on_the_toolchain_of_the_repository() {
-    let toolchain = fs::read_to_string(root().join("rust-toolchain.toml")).expect("a toolchain");
+    let toolchain = project::text("rust-toolchain.toml");
     let channel = toolchain
         .lines()
         .find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"'))
-        .expect("a channel");
+        .expect("the toolchain names a channel");
     for (path, workflow) in workflows() {
         let gate = jobs(&workflow)
             .map(|(_, job)| job)
             .find(|job| job["steps"].to_string().contains(r#""run":".ci/run"#));
         let gate = gate.unwrap_or_else(|| panic!("{} does not run it", path.display()));
-        let image = gate["container"].as_str().expect("an image");
+        let image = gate["container"].as_str().expect("there is an image");
         assert!(
             image.contains(&format!("/rust:{channel}-bookworm@")),
             "{image}"
@@ -159,7 +168,7 @@ fn workflows_run_the_gate_on_the_toolchain_of_the_repository() {
 }
 
 /// `make notices` writes the file. This needs no tool: it names every crate that is linked into the
-/// module, with its version, and has no blank that nobody filled in.
+/// module, with its version, and has no blank left to fill in.
 #[test]
 fn the_third_party_notices_name_what_is_linked_into_the_module() {
     let arguments = [
@@ -176,7 +185,7 @@ fn the_third_party_notices_name_what_is_linked_into_the_module() {
         .current_dir(root())
         .output();
     let output = output.expect("cargo is missing: install Rust");
-    let printed = String::from_utf8(output.stdout).expect("text");
+    let printed = String::from_utf8(output.stdout).expect("the text is UTF-8");
     let linked: BTreeSet<_> = printed
         .lines()
         .filter(|line| !line.contains('/')) // the crates of this repository
@@ -184,7 +193,7 @@ fn the_third_party_notices_name_what_is_linked_into_the_module() {
         .collect();
     assert!(linked.len() > 5, "{printed}");
 
-    let notices = fs::read_to_string(root().join("THIRD-PARTY-NOTICES.txt")).expect("the notices");
+    let notices = project::text("THIRD-PARTY-NOTICES.txt");
     // A crate has a line of its own: its name, its version, and after those its authors or its licence.
     let named: BTreeSet<_> = notices
         .lines()

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use test_support::comparison::{Both, compare_configuration};
+use test_support::comparison::{Implementations, compare_configuration};
 use test_support::hostile::{self, Source};
 use test_support::message::{as_envoy, source_address};
 
@@ -10,9 +10,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut source = Source::from_fuzzer(bytes);
     let configuration = source.draw(&hostile::configuration());
     compare_configuration(configuration.as_bytes());
-    if let Some(both) = Both::read(configuration.as_bytes()) {
+    if let Some(implementations) = Implementations::read(configuration.as_bytes()) {
         let lines = as_envoy(&source.draw(&hostile::request()).lines);
-        both.compare_request(&source_address(&lines), &lines);
-        both.compare_response(b"mine", &as_envoy(&source.draw(&hostile::response())));
+        implementations.compare_request(&source_address(&lines), &lines);
+        implementations.compare_response(b"mine", &as_envoy(&source.draw(&hostile::response())));
     }
 });

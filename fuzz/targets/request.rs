@@ -3,11 +3,11 @@
 #![no_main]
 
 use fuzz::Input;
-use test_support::comparison::Both;
+use test_support::comparison::Implementations;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let input = Input::read(bytes);
-    if let Some(both) = Both::read(&input.configuration) {
-        both.compare_request(&input.context, &input.lines);
+    if let Some(implementations) = Implementations::read(&input.configuration) {
+        implementations.compare_request(&input.context, &input.lines);
     }
 });

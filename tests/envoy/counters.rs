@@ -6,36 +6,43 @@ use std::time::Duration;
 
 use xtask::envoy::Process;
 
-use crate::testbed::{Setup, Test, Testbed, eventually, get, is_new};
+use crate::testbed::{Setup, Testbed, eventually, get, is_new, tests};
 use test_support::cases;
 use test_support::client::Connection;
 use test_support::upstream::Reply;
 
-pub const TESTS: &[Test] = &[
-    (
-        "counters: exact over workers and listeners, within two seconds",
-        exact,
-    ),
-    (
-        "counters: a host without metrics is told apart in one line",
-        without_metrics,
-    ),
-    (
-        "counters: a host without timers is told apart in one line",
-        without_timers,
-    ),
+tests![
+    counts_are_exact_over_workers_and_listeners_within_two_seconds,
+    a_host_without_metrics_is_named_in_one_line,
+    a_host_without_timers_is_named_in_one_line,
 ];
 
 /// The counters of the filter, by their names behind `wasmcustom.request_id_filter.`.
 pub fn counters(envoy: &Process) -> BTreeMap<String, u64> {
-    let stats = envoy.get("/stats?filter=^wasmcustom").expect("stats");
+    let stats = envoy
+        .get("/stats?filter=^wasmcustom")
+        .expect("Envoy shows its statistics");
     let lines = stats
         .lines()
         .filter_map(|line| line.strip_prefix("wasmcustom.request_id_filter."));
-    lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, count)| (name.to_owned(), count.parse().expect("a number")))
-        .collect()
+    let counters = lines.filter_map(|line| {
+        let (name, count) = line.split_once(": ")?;
+        Some((name.to_owned(), count.parse().ok()?))
+    });
+    counters.collect()
+}
+
+/// Waits until the filter has counted these, and nothing else.
+pub fn wait_for_counters(envoy: &Process, expected: &BTreeMap<String, u64>) {
+    let counted = || {
+        let mut counted = counters(envoy);
+        counted.retain(|_, count| *count > 0);
+        counted
+    };
+    println!("expected: {expected:?}");
+    eventually(Duration::from_secs(2), counted, |counted| {
+        counted == expected
+    });
 }
 
 const NAMES: [&str; 11] = [
@@ -52,12 +59,11 @@ const NAMES: [&str; 11] = [
     "untrusted",
 ];
 
-fn exact(_: &Testbed) {
+fn counts_are_exact_over_workers_and_listeners_within_two_seconds(_: &Testbed) {
     let testbed = Testbed::start(Setup {
-        workers: true,
+        has_two_workers: true,
         ..Setup::default()
-    })
-    .expect("a testbed");
+    });
     let mut expected: BTreeMap<_, _> = NAMES.map(|name| (name.to_owned(), 0)).into();
     assert_eq!(counters(&testbed.envoy), expected);
     let cases = cases::all();
@@ -77,26 +83,22 @@ fn exact(_: &Testbed) {
     });
     for case in &cases {
         for counter in case.counters() {
-            *expected.get_mut(&counter).expect("a known counter") += 2;
+            *expected.get_mut(&counter).expect("the counter is known") += 2;
         }
     }
-    eventually(Duration::from_secs(2), || {
-        let found = counters(&testbed.envoy);
-        (found == expected, format!("{found:?}, not {expected:?}"))
-    });
+    wait_for_counters(&testbed.envoy, &expected);
     assert!(expected.values().all(|&count| count > 0), "{expected:?}");
     let outcomes =
         ["kept", "adopted", "generated", "replaced", "rejected"].map(|name| expected[name]);
     assert_eq!(outcomes.iter().sum::<u64>(), 2 * cases.len() as u64);
 }
 
-/// A filter that may not make these calls serves, and says so in one line a plugin and VM.
+/// Checks that a filter that may not make these calls serves requests, and logs one line for each plugin and VM.
 fn without(calls: &'static [&'static str], line: &str) {
     let testbed = Testbed::start(Setup {
         without: calls,
         ..Setup::default()
-    })
-    .expect("a testbed");
+    });
     let mut connection = Connection::open(testbed.port);
     connection.send(&get("test", &testbed.unique("/"), &[]));
     assert!(is_new(&connection.receive().id()));
@@ -116,14 +118,14 @@ fn without(calls: &'static [&'static str], line: &str) {
     assert!(is_new(&connection.receive().id()));
 }
 
-fn without_metrics(_: &Testbed) {
+fn a_host_without_metrics_is_named_in_one_line(_: &Testbed) {
     without(
         &["proxy_define_metric"],
         "this host has no metrics: there are no counters",
     );
 }
 
-fn without_timers(_: &Testbed) {
+fn a_host_without_timers_is_named_in_one_line(_: &Testbed) {
     without(
         &["proxy_set_tick_period_milliseconds"],
         "this host has no timers: there are no counters, and a new log level has no effect",

@@ -1,18 +1,18 @@
-//! Messages in bulk. A request's body says what the upstream has to answer, and the response's body
-//! tells what the upstream received: nobody has to remember anything.
+//! Messages in bulk. The body of a request contains the headers that the upstream answers with, and the body of the
+//! response contains what the upstream received, so neither side has to remember anything.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::mpsc::channel;
-use std::{fmt, io, thread};
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::{fmt, thread};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, client, server};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use tokio::runtime::{self, Runtime};
 
-use crate::protocols::runtime;
-use test_support::client::TIMEOUT;
+use test_support::client::{Connection, TIMEOUT};
 use test_support::message::Line;
+use test_support::upstream::listen;
 
 /// A request and the header lines of the upstream's response to it.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl Message {
     }
 }
 
-/// What came of it. Without a response the status is 0.
+/// What became of a message. Without a response the status is 0.
 #[derive(Default)]
 pub struct Outcome {
     pub status: u16,
@@ -39,7 +39,7 @@ pub struct Outcome {
     pub body: Vec<u8>,
 }
 
-/// Whether a value ends its line early, so that the rest of the message is anyone's guess.
+/// Whether a value ends its line early, so that the rest of the message is undefined.
 pub fn has_line_break(lines: &[Line]) -> bool {
     lines
         .iter()
@@ -63,15 +63,15 @@ impl fmt::Display for Outcome {
 
 impl Outcome {
     /// The path and the header lines that reached the upstream.
-    pub fn seen(&self) -> (Vec<u8>, Vec<Line>) {
-        let (first, lines) = parse(&self.body).expect("an echo");
+    pub fn received(&self) -> (Vec<u8>, Vec<Line>) {
+        let (first, lines) = parse(&self.body).expect("the body repeats a request");
         let path = first.split(|&byte| byte == b' ').nth(1);
-        (path.expect("an echo").to_vec(), lines)
+        (path.expect("the body repeats a request").to_vec(), lines)
     }
 }
 
 /// The first line and the header lines of a head; `None` if a line is no header.
-fn parse(head: &[u8]) -> Option<(Vec<u8>, Vec<Line>)> {
+pub fn parse(head: &[u8]) -> Option<(Vec<u8>, Vec<Line>)> {
     let mut first = None;
     let mut lines = Vec::new();
     let mut rest = head;
@@ -96,69 +96,21 @@ fn block(lines: &[Line]) -> Vec<u8> {
     lines.iter().flat_map(line).collect()
 }
 
-/// A connection of HTTP/1.1 and what it has received beyond what was asked for.
-struct Connection {
-    stream: TcpStream,
-    received: Vec<u8>,
-}
-
-impl Connection {
-    fn new(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
-        stream.set_nodelay(true).expect("a socket");
-        Self {
-            stream,
-            received: Vec::new(),
-        }
-    }
-
-    /// The next message: its head, and a body if it has a length. `None` if the connection ends.
-    fn receive(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
-        let mut searched = 0;
-        let end = loop {
-            let rest = &self.received[searched..];
-            if let Some(at) = rest.windows(4).position(|four| four == b"\r\n\r\n") {
-                break searched + at + 4;
-            }
-            searched = self.received.len().saturating_sub(3);
-            self.fill()?;
-        };
-        let head: Vec<u8> = self.received.drain(..end).collect();
-        let (_, lines) = parse(&head).expect("headers");
-        let length = lines.iter().find(|(name, _)| name == b"content-length");
-        let length = length.map_or(0, |(_, length)| {
-            let length = std::str::from_utf8(length).expect("a length");
-            length.parse().expect("a length")
-        });
-        while self.received.len() < length {
-            self.fill()?;
-        }
-        Some((head, self.received.drain(..length).collect()))
-    }
-
-    fn fill(&mut self) -> Option<()> {
-        let mut buffer = [0; 16 * 1024];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => None,
-            Ok(read) => {
-                self.received.extend(&buffer[..read]);
-                Some(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
-            Err(error) => panic!("{error} after {}", self.received.escape_ascii()),
-        }
-    }
+/// Receives a message: its head, and a body if it has a length. Returns `None` if the connection ends.
+fn receive(connection: &mut Connection) -> Option<(Vec<u8>, Vec<u8>)> {
+    let head = connection.read_until(b"\r\n\r\n")?;
+    let (_, lines) = parse(&head).expect("the head consists of headers");
+    let length = lines.iter().find(|(name, _)| name == b"content-length");
+    let length = length.map_or("0".into(), |(_, length)| String::from_utf8_lossy(length));
+    let body = connection.read(length.parse().expect("a length is a number"))?;
+    Some((head, body))
 }
 
 /// Sends the messages one after another.
 pub fn over_http1(port: u16, messages: &[Message]) -> Vec<Outcome> {
     let mut connection = None;
     let exchange = |message: &Message| {
-        let open = || {
-            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
-            Connection::new(stream.expect("Envoy listens"))
-        };
-        let used = connection.get_or_insert_with(open);
+        let used = connection.get_or_insert_with(|| Connection::open(port));
         let body = block(&message.response);
         let length = body.len().to_string();
         let request = [
@@ -173,11 +125,11 @@ pub fn over_http1(port: u16, messages: &[Message]) -> Vec<Outcome> {
         ];
         // Envoy may have answered and closed before it has read everything.
         let sent = used.stream.write_all(&request.concat());
-        let Some((head, body)) = used.receive() else {
+        let Some((head, body)) = receive(used) else {
             connection = None;
             return Outcome::default();
         };
-        let (first, headers) = parse(&head).expect("headers");
+        let (first, headers) = parse(&head).expect("the request has headers");
         let closes = headers
             .iter()
             .any(|(name, value)| name == b"connection" && value == b"close");
@@ -185,9 +137,9 @@ pub fn over_http1(port: u16, messages: &[Message]) -> Vec<Outcome> {
         if closes || sent.is_err() || is_broken {
             connection = None;
         }
-        let status = std::str::from_utf8(&first[9..12]).expect("a status");
+        let status = std::str::from_utf8(&first[9..12]).expect("there is a status");
         Outcome {
-            status: status.parse().expect("a status"),
+            status: status.parse().expect("there is a status"),
             headers,
             body,
         }
@@ -215,17 +167,17 @@ pub fn over_http2(port: u16, messages: &[Message]) -> Vec<Outcome> {
             .initial_connection_window_size(1 << 30)
             .handshake::<_, Bytes>(stream)
             .await
-            .expect("HTTP/2");
+            .expect("the other side speaks HTTP/2");
         let connection = tokio::spawn(connection);
         let mut pending = Vec::new();
         for message in messages {
-            let path = std::str::from_utf8(&message.path).expect("a path");
+            let path = std::str::from_utf8(&message.path).expect("the value is a path");
             let mut request = Request::post(format!("http://test{path}"));
-            let headers = request.headers_mut().expect("headers");
+            let headers = request.headers_mut().expect("the request has headers");
             let body = block(&message.response);
             headers.insert("content-length", body.len().into());
-            extend(headers, &message.request).expect("lines as HTTP/2 has them");
-            let request = request.body(()).expect("a request");
+            extend(headers, &message.request).expect("the lines are valid in HTTP/2");
+            let request = request.body(()).expect("the request is valid");
             let response = match client.clone().ready().await {
                 Ok(ready) => {
                     client = ready;
@@ -251,7 +203,7 @@ pub fn over_http2(port: u16, messages: &[Message]) -> Vec<Outcome> {
                 })
             };
             let outcome = tokio::time::timeout(TIMEOUT, outcome).await;
-            outcomes.push(outcome.expect("an answer in time").unwrap_or_default());
+            outcomes.push(outcome.expect("Envoy answers in time").unwrap_or_default());
         }
         connection.abort();
         outcomes
@@ -268,7 +220,7 @@ pub fn over_raw_http2(port: u16, id: &[u8]) -> Vec<u8> {
         (b":path", b"/"),
         (b"x-request-id", id),
     ];
-    let length = |text: &[u8]| u8::try_from(text.len()).expect("a short text");
+    let length = |text: &[u8]| u8::try_from(text.len()).expect("the text is short");
     // A literal field without indexing, with a new name (RFC 7541, 6.2.2).
     let field = |(name, value): &(&[u8], &[u8])| {
         [&[0, length(name)], *name, &[length(value)], *value].concat()
@@ -287,36 +239,27 @@ pub fn over_raw_http2(port: u16, id: &[u8]) -> Vec<u8> {
         0,
         1,
     ];
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("Envoy listens");
-    let mut connection = Connection::new(stream);
-    let request = [
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        &SETTINGS[..],
-        &frame,
-        &block,
-    ];
-    let sent = connection.stream.write_all(&request.concat());
-    sent.expect("Envoy takes the frames");
-    loop {
-        while connection.received.len() < 9 {
-            if connection.fill().is_none() {
-                return Vec::new();
-            }
-        }
-        let head: Vec<u8> = connection.received.drain(..9).collect();
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let length = usize::try_from(length).expect("a length");
-        while connection.received.len() < length {
-            connection.fill().expect("a whole frame");
-        }
-        let payload: Vec<u8> = connection.received.drain(..length).collect();
+    let mut connection = Connection::open(port);
+    connection.send(
+        &[
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            &SETTINGS[..],
+            &frame,
+            &block,
+        ]
+        .concat(),
+    );
+    while let Some(head) = connection.read(9) {
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        let payload = connection.read(length).expect("Envoy sends whole frames");
         match head[3] {
-            0 => return payload,                        // DATA
-            1 if head[4] & 1 == 1 => return Vec::new(), // HEADERS that end the stream
-            3 | 7 => return Vec::new(),                 // RST_STREAM, GOAWAY
+            0 => return payload,            // DATA
+            1 if head[4] & 1 == 1 => break, // HEADERS that end the stream
+            3 | 7 => break,                 // RST_STREAM, GOAWAY
             _ => {}
         }
     }
+    Vec::new()
 }
 
 fn extend(headers: &mut HeaderMap, lines: &[Line]) -> http::Result<()> {
@@ -348,14 +291,12 @@ async fn read(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
 
 /// Starts an upstream that speaks HTTP/1.1.
 pub fn start_http1() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
+    let (listener, port) = listen();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             thread::spawn(move || {
                 let mut connection = Connection::new(stream);
-                connection.stream.set_read_timeout(None).expect("a socket");
-                while let Some((head, body)) = connection.receive() {
+                while let Some((head, body)) = receive(&mut connection) {
                     if head.starts_with(b"POST /moved") {
                         let moved = format!(
                             "HTTP/1.1 302 Found\r\nlocation: http://test{MOVED_TO}\r\ncontent-length: 0\r\n\r\n"
@@ -385,16 +326,22 @@ pub fn start_http1() -> u16 {
     port
 }
 
-/// Starts an upstream that speaks HTTP/2.
+pub fn runtime() -> Runtime {
+    runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("tokio starts a thread")
+}
+
+/// Starts an upstream that speaks HTTP/2. It refuses gRPC as gRPC does it: with headers that end the stream.
 pub fn start_http2() -> u16 {
-    let (port, started) = channel();
+    let (listener, port) = listen();
+    listener.set_nonblocking(true).expect("the socket is open");
     thread::spawn(move || {
         runtime().block_on(async {
-            let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-                .await
-                .expect("a free port");
-            let address = listener.local_addr().expect("an address");
-            port.send(address.port()).expect("a receiver");
+            let listener = tokio::net::TcpListener::from_std(listener);
+            let listener = listener.expect("tokio takes the socket");
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(async move {
                     let mut connection = server::handshake(stream).await?;
@@ -406,7 +353,7 @@ pub fn start_http2() -> u16 {
             }
         });
     });
-    started.recv().expect("a port")
+    port
 }
 
 async fn answer(
@@ -422,6 +369,17 @@ async fn answer(
         respond.send_reset(Reason::CANCEL);
         return Ok(());
     };
+    if head
+        .headers
+        .get("content-type")
+        .is_some_and(|kind| kind == "application/grpc")
+    {
+        let headers = response.headers_mut();
+        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from_static("7"));
+        respond.send_response(response, true)?;
+        return Ok(());
+    }
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
     let echo = [
         b"POST ",

@@ -1,49 +1,46 @@
 //! Two Envoys in a row, the filter in both: an edge, and a proxy inside that it routes to.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use serde_json::Value;
-use xtask::envoy::{Output, Process};
+use xtask::envoy::Process;
 
-use crate::counters::counters;
-use crate::testbed::{self, Setup, Test, Testbed, eventually, get, is_new, listener_name};
+use crate::counters::wait_for_counters;
+use crate::testbed::{self, Setup, Testbed, get, is_new, listener_name, tests};
 use test_support::cases::Line;
-use test_support::client::{Connection, all};
+use test_support::client::Connection;
 use test_support::upstream::{Reply, Upstream};
 
-pub const TESTS: &[Test] = &[
-    ("hops: one id all the way, kept at the second", |_| {
-        one_id(None)
-    }),
-    ("hops: one id all the way, with all traced", |_| {
-        one_id(Some(100))
-    }),
-    ("hops: an edge that trusts nobody", no_trust_at_the_edge),
-    (
-        "hops: with use_remote_address a client does not choose its address",
-        connected,
-    ),
+tests![
+    one_id_all_the_way_is_kept_by_the_second_proxy,
+    one_id_all_the_way_with_all_requests_traced,
+    an_edge_that_trusts_nobody_gives_new_ids,
+    with_use_remote_address_a_client_does_not_choose_its_address,
 ];
+
+fn one_id_all_the_way_is_kept_by_the_second_proxy(_: &Testbed) {
+    one_id(None);
+}
+
+fn one_id_all_the_way_with_all_requests_traced(_: &Testbed) {
+    one_id(Some(100));
+}
 
 const CONFIGURATION: &str = r#"{"log_origin": true}"#;
 
-/// Starts an Envoy with the filter and this configuration, and says where it listens.
+/// Starts an Envoy with the filter and this configuration. Returns it and its port.
 fn start(
     upstream: u16,
     configuration: &str,
     sampling: Option<u32>,
     collector: u16,
 ) -> (Process, u16) {
-    let mut config = testbed::config(upstream, &[configuration]).expect("a configuration");
+    let mut config = testbed::config(upstream, &[configuration]);
     let setup = Setup {
         sampling,
         ..Setup::default()
     };
-    setup.apply(&mut config, collector).expect("a setup");
-    let arguments = ["--concurrency", "1", "--log-level", "error"];
-    let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
-    let port = envoy.port(&listener_name(0)).expect("a port");
+    setup.apply(&mut config, collector);
+    let envoy = testbed::start(&config, "--concurrency 1 --log-level error");
+    let port = envoy.port(&listener_name(0)).expect("Envoy listens");
     (envoy, port)
 }
 
@@ -55,13 +52,13 @@ struct Hops {
     _collector: Upstream,
 }
 
-/// What came of a request, with the only id that it has anywhere.
-struct Passed {
+/// What became of a request, with the only id that it has anywhere.
+struct RoundTrip {
     id: String,
-    /// Where the edge and the inner proxy say it is from.
+    /// The origins of the id in the access logs of the edge and of the inner proxy.
     origins: [Value; 2],
     /// Whether it was traced.
-    sampled: bool,
+    is_sampled: bool,
 }
 
 impl Hops {
@@ -78,26 +75,27 @@ impl Hops {
         }
     }
 
-    fn send(&self, path: &str, lines: &[Line]) -> Passed {
+    fn send(&self, path: &str, lines: &[Line]) -> RoundTrip {
         let mut connection = Connection::open(self.port);
         connection.send(&get("test", path, lines));
         let id = connection.receive().id();
-        let seen = self.upstream.seen(path);
-        assert_eq!(seen.len(), 1);
-        assert_eq!(all(&seen[0].headers, "x-request-id"), [id.as_bytes()]);
+        let received = self.upstream.received(path);
+        assert_eq!(received.len(), 1);
+        assert_eq!(received[0].all("x-request-id"), [id.as_bytes()]);
         let origins = [&self.edge, &self.inner].map(|envoy| {
             let lines = envoy
                 .lines_until(0, |line| line.starts_with('{') && line.contains(path))
-                .expect("a line of the access log");
-            let line: Value = serde_json::from_str(&lines[lines.len() - 1]).expect("JSON");
+                .expect("there is a line of the access log");
+            let line: Value =
+                serde_json::from_str(&lines[lines.len() - 1]).expect("the text is valid JSON");
             assert_eq!(line["request_id"], id.as_str(), "{line}");
             assert_eq!(line["response_request_id"], id.as_str(), "{line}");
             line["origin"].clone()
         });
-        Passed {
+        RoundTrip {
             id,
             origins,
-            sampled: all(&seen[0].headers, "x-b3-sampled") == [b"1"],
+            is_sampled: received[0].all("x-b3-sampled") == [b"1"],
         }
     }
 
@@ -107,15 +105,7 @@ impl Hops {
             let expected = expected
                 .iter()
                 .map(|(name, count)| ((*name).into(), *count));
-            let expected: BTreeMap<String, u64> = expected.collect();
-            eventually(Duration::from_secs(5), || {
-                let mut counted = counters(envoy);
-                counted.retain(|_, count| *count > 0);
-                (
-                    counted == expected,
-                    format!("{counted:?}, not {expected:?}"),
-                )
-            });
+            wait_for_counters(envoy, &expected.collect());
         }
     }
 }
@@ -123,27 +113,40 @@ impl Hops {
 fn one_id(sampling: Option<u32>) {
     let hops = Hops::start(CONFIGURATION, CONFIGURATION, sampling);
 
-    let generated = hops.send("/generated", &[]);
-    assert!(is_new(&generated.id));
-    assert_eq!(generated.origins, ["generated", "kept"]);
-
-    let aws = "37be84ba-5e55-5531-9cda-bc301b676303"; // from S3's id
-    let line = ("x-amz-request-id", b"4B4NGF0EAWN0GE63".to_vec());
-    let adopted = hops.send("/adopted", &[line]);
-    assert_eq!(adopted.id, aws);
-    assert_eq!(adopted.origins, ["adopted:x-amz-request-id", "kept"]);
-
-    let line = ("x-request-id", b"0a1b2c3d-mine".to_vec());
-    let kept = hops.send("/kept", &[line]);
-    assert_eq!(kept.id, "0a1b2c3d-mine");
-    assert_eq!(kept.origins, ["kept", "kept"]);
-
-    let replaced = hops.send("/replaced", &[("x-request-id", b"a b".to_vec())]);
-    assert!(is_new(&replaced.id));
-    assert_eq!(replaced.origins, ["replaced:bad_byte", "kept"]);
-
-    for passed in [generated, adopted, kept, replaced] {
-        assert_eq!(passed.sampled, sampling.is_some(), "{}", passed.id);
+    let from_s3 = "37be84ba-5e55-5531-9cda-bc301b676303";
+    for (path, line, expected, origin) in [
+        ("/generated", None, None, "generated"),
+        (
+            "/adopted",
+            Some(("x-amz-request-id", "4B4NGF0EAWN0GE63")),
+            Some(from_s3),
+            "adopted:x-amz-request-id",
+        ),
+        (
+            "/kept",
+            Some(("x-request-id", "0a1b2c3d-mine")),
+            Some("0a1b2c3d-mine"),
+            "kept",
+        ),
+        (
+            "/replaced",
+            Some(("x-request-id", "a b")),
+            None,
+            "replaced:bad_byte",
+        ),
+    ] {
+        let lines: Vec<Line> = line
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
+        let round_trip = hops.send(path, &lines);
+        assert!(
+            expected.map_or(is_new(&round_trip.id), |id| id == round_trip.id),
+            "{}",
+            round_trip.id
+        );
+        assert_eq!(round_trip.origins, [origin, "kept"]);
+        assert_eq!(round_trip.is_sampled, sampling.is_some(), "{path}");
     }
     hops.assert_counted(
         &[
@@ -157,7 +160,7 @@ fn one_id(sampling: Option<u32>) {
     );
 }
 
-fn no_trust_at_the_edge(_: &Testbed) {
+fn an_edge_that_trusts_nobody_gives_new_ids(_: &Testbed) {
     let edge = r#"{"incoming": {"trust": "none"}, "log_origin": true}"#;
     let hops = Hops::start(edge, CONFIGURATION, None);
     let claimed = hops.send("/claimed", &[("x-request-id", b"mine".to_vec())]);
@@ -174,7 +177,7 @@ fn no_trust_at_the_edge(_: &Testbed) {
 }
 
 /// Without it, the address is that of `x-forwarded-for`, as the cases of `incoming.trust` show.
-fn connected(testbed: &Testbed) {
+fn with_use_remote_address_a_client_does_not_choose_its_address(testbed: &Testbed) {
     let lines = [
         ("x-forwarded-for", b"10.0.0.1".to_vec()),
         ("x-request-id", b"mine".to_vec()),

@@ -1,4 +1,4 @@
-//! Hostile messages by the hundred thousand, and what the reference says of each.
+//! A hundred thousand hostile messages through Envoy, each compared with the reference.
 
 use std::collections::{BTreeMap, HashSet};
 use std::env;
@@ -13,30 +13,29 @@ use proptest::strategy::ValueTree;
 use serde_json::{Value, json};
 use test_support::hostile::{self, Source};
 use test_support::message::{Line, as_envoy, source_address};
-use test_support::verdict::ExpectedId;
-use xtask::envoy::{Output, Process};
+use test_support::verdict::{self, ExpectedId};
+use xtask::envoy::Process;
 use xtask::module;
 
 use crate::counters::counters;
 use crate::echo::{
     MOVED_TO, Message, Outcome, as_http2, has_line_break, over_http1, over_http2, over_raw_http2,
-    start_http1, start_http2,
+    parse, start_http1,
 };
-use crate::testbed::{self, MANAGER, Test, Testbed, at, eventually, is_new_of};
-use test_support::cases;
-use test_support::reference::{Answer, Config, values};
+use crate::testbed::{
+    self, MANAGER, REQUEST_HEADERS_OF_ENVOY, RESPONSE_HEADERS_OF_ENVOY, Testbed, at, eventually,
+    tests,
+};
+use test_support::reference::{Config, ResponseHeaders, values};
 
-pub const TESTS: &[Test] = &[(
-    "hostile: no message traps, changes another header or gets an unsafe byte into an id",
-    hostile,
-)];
+tests![no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id];
 
-/// How many are sent, unless `HOSTILE_REQUESTS` says otherwise.
+/// How many requests are sent, unless `HOSTILE_REQUESTS` says otherwise.
 const REQUESTS: usize = 100_000;
-/// How many go over one connection.
+/// How many requests go over one connection.
 const BATCH: usize = 50;
 
-fn hostile(_: &Testbed) {
+fn no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id(_: &Testbed) {
     let requests = env::var("HOSTILE_REQUESTS").map_or(REQUESTS, |requests| {
         requests
             .parse()
@@ -48,8 +47,8 @@ fn hostile(_: &Testbed) {
     );
     println!("{requests} requests, HOSTILE_SEED={seed}");
     let started = Instant::now();
-    let target = Target::start();
-    let log = target.envoy.mark();
+    let testbed = HostileTestbed::start();
+    let log = testbed.envoy.mark();
     let every_byte = every_byte();
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -65,7 +64,7 @@ fn hostile(_: &Testbed) {
                     }
                     let protocol = PROTOCOLS[number % 2];
                     match every_byte.get(number / 2) {
-                        Some(messages) => target
+                        Some(messages) => testbed
                             .exchange(0, protocol, messages, |index, _| messages[index].clone()),
                         None => {
                             let smallest = |index, fails: &dyn Fn(&Message) -> bool| {
@@ -73,26 +72,25 @@ fn hostile(_: &Testbed) {
                             };
                             let drawn = batch(number);
                             let drawn: Vec<_> = drawn.iter().map(ValueTree::current).collect();
-                            target.exchange(number / 2, protocol, &drawn, smallest);
+                            testbed.exchange(number / 2, protocol, &drawn, smallest);
                         }
                     }
                 }
             });
         }
     });
-    for byte in (0..=31).chain([127]) {
-        let value = [b'a', byte, b'b'];
-        let came = over_raw_http2(target.listeners[0].0, &value);
-        // Refused, or the upstream has an id without the byte.
-        assert!(
-            !came.contains(&byte) || byte.is_ascii_whitespace(),
-            "{}",
-            came.escape_ascii()
-        );
-        target.found().unclear += 1;
+    for byte in (0..=32).chain([127]) {
+        for value in [[b'a', byte, b'b'], [byte, b'a', byte]] {
+            // Envoy refuses the request, or the upstream receives an id without the byte.
+            let received = over_raw_http2(testbed.listeners[0].0, &value);
+            let received = parse(&received).map_or(Vec::new(), |(_, lines)| lines);
+            let ids = values(&received, "x-request-id");
+            assert!(ids.iter().all(|id| !id.contains(&byte)), "{ids:?}");
+            testbed.expectations().unclear += 1;
+        }
     }
-    target.check_counters();
-    let said = target.envoy.log();
+    testbed.check_counters();
+    let said = testbed.envoy.log();
     let said: Vec<_> = said.lines().skip(log).collect();
     assert!(said.is_empty(), "Envoy says {said:#?}");
     println!("{:?}", started.elapsed());
@@ -119,7 +117,7 @@ fn batch<S: Strategy<Value = Message>>(
     seed: u64,
     number: usize,
 ) -> Vec<impl ValueTree<Value = Message> + use<S>> {
-    let number = u64::try_from(number).expect("a number");
+    let number = u64::try_from(number).expect("the number is small");
     let mut source = Source::from_seed(seed.wrapping_add(number));
     (0..BATCH).map(|_| source.draw_tree(messages)).collect()
 }
@@ -166,67 +164,59 @@ impl Protocol {
 }
 
 /// An Envoy with a listener for each configuration of the table, and one without the filter.
-struct Target {
+struct HostileTestbed {
     envoy: Process,
     listeners: Vec<(u16, Config)>,
-    plain: u16,
-    found: Mutex<Found>,
+    without_filter: u16,
+    expectations: Mutex<Expectations>,
 }
 
 /// What has to add up in the end.
 #[derive(Default)]
-struct Found {
+struct Expectations {
     counters: BTreeMap<String, u64>,
     /// Requests that reached the filter in a way that only Envoy knows.
     unclear: u64,
     new_ids: HashSet<Vec<u8>>,
 }
 
-impl Target {
+impl HostileTestbed {
     fn start() -> Self {
-        module::build().expect("a module");
-        let mut configurations: Vec<_> = cases::all().iter().map(|case| case.config).collect();
-        configurations.sort_unstable();
-        configurations.dedup();
-        let mut config = testbed::config(start_http1(), &configurations).expect("a configuration");
-        let address = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address";
-        let http2 = format!("/static_resources/clusters/2{address}/socket_address/port_value");
-        *at(&mut config, &http2) = start_http2().into();
+        module::build().expect("the module can be built");
+        let configurations = testbed::configurations();
+        let mut config = testbed::config(start_http1(), &configurations);
         let listeners = testbed::listeners(&mut config);
-        let mut plain = listeners.last().expect("listeners").clone();
-        plain["name"] = "plain".into();
-        at(&mut plain, &format!("{MANAGER}/http_filters"))
-            .as_array_mut()
-            .expect("filters")
-            .remove(0);
-        listeners.push(plain);
+        let mut without_filter = listeners
+            .last()
+            .expect("the configuration has listeners")
+            .clone();
+        without_filter["name"] = "without the filter".into();
+        testbed::filters(&mut without_filter).remove(0);
+        listeners.push(without_filter);
         for listener in listeners
             .iter_mut()
             .filter(|listener| listener["name"] != "demo")
         {
             at(listener, MANAGER)["access_log"] = json!([]);
         }
-        let arguments = [
-            "--concurrency",
-            "2",
-            "--log-level",
-            "error",
-            "--component-log-level",
-            "wasm:warning",
-        ];
-        let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+        let envoy = testbed::start(
+            &config,
+            "--concurrency 2 --log-level error --component-log-level wasm:warning",
+        );
         let listeners = configurations.iter().enumerate().map(|(number, text)| {
-            let port = envoy.port(&testbed::listener_name(number)).expect("a port");
+            let port = envoy
+                .port(&testbed::listener_name(number))
+                .expect("Envoy listens");
             (
                 port,
-                Config::read(text.as_bytes()).expect("a configuration"),
+                Config::read(text.as_bytes()).expect("the configuration is valid"),
             )
         });
         Self {
             listeners: listeners.collect(),
-            plain: envoy.port("plain").expect("a port"),
+            without_filter: envoy.port("without the filter").expect("Envoy listens"),
             envoy,
-            found: Mutex::default(),
+            expectations: Mutex::default(),
         }
     }
 
@@ -253,7 +243,11 @@ impl Target {
             protocol.send(port, message).remove(0)
         };
         let is_as_expected = |message: &Message, outcome: &Outcome| {
-            let check = || self.check(config, message, outcome, || send(self.plain, message));
+            let check = || {
+                self.check(config, message, outcome, || {
+                    send(self.without_filter, message)
+                })
+            };
             std::panic::catch_unwind(check).is_ok()
         };
         let outcomes = protocol.send(*port, &messages);
@@ -264,7 +258,7 @@ impl Target {
                 // Envoy follows a redirect only if it has all of the request by then.
                 let is_early = outcome.status == 302;
                 if outcome.status == 0 || outcome.status >= 500 && is_shared || is_early {
-                    self.found().unclear += 2; // The filter may have seen it.
+                    self.expectations().unclear += 2; // The filter may have seen it.
                     outcome = send(*port, message);
                 }
             }
@@ -282,8 +276,10 @@ impl Target {
         }
     }
 
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    fn expectations(&self) -> MutexGuard<'_, Expectations> {
+        self.expectations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check(
@@ -291,7 +287,7 @@ impl Target {
         config: &Config,
         message: &Message,
         outcome: &Outcome,
-        plain: impl Fn() -> Outcome,
+        without_filter: impl Fn() -> Outcome,
     ) {
         let request = as_envoy(&message.request);
         let expected = config.request(&source_address(&request), &request, None);
@@ -312,70 +308,61 @@ impl Target {
                 counters = expected.counters();
                 self.check_new(config, ids[0]);
             }
-            400 if !is_clear && is_problem(outcome) => self.found().unclear += runs,
+            400 if !is_clear && is_problem(outcome) => self.expectations().unclear += runs,
             200 if is_clear && !has_line_break(&message.response) => {
                 assert!(!is_rejected);
                 counters = counters_of_runs();
-                let (path, seen) = outcome.seen();
+                let (path, received) = outcome.received();
                 if message.is_moved() {
                     assert_eq!(path, MOVED_TO.as_bytes());
                 } else {
                     assert_eq!(path, message.path);
                 }
                 // The id and its header.
-                let received = joined(&seen, &config.header);
+                let received_id = joined(&received, &config.header);
                 let id = match &expected.id {
                     ExpectedId::Is(id) => id.clone(),
-                    ExpectedId::New(_) => received.clone(),
+                    ExpectedId::New(_) => received_id.clone(),
                 };
                 if matches!(expected.id, ExpectedId::New(_)) {
                     self.check_new(config, &id);
                 }
                 let sent = joined(&request, &config.header);
-                assert_eq!(received, if expected.sets_id { id.clone() } else { sent });
+                assert_eq!(
+                    received_id,
+                    if expected.sets_id { id.clone() } else { sent }
+                );
                 if let Some(original) = config.original() {
                     let sent = values(&request, original);
-                    assert_eq!(values(&seen, original), expected.originals(&sent));
+                    assert_eq!(values(&received, original), expected.originals(&sent));
                 }
-                // All others.
-                let ours = [Some(config.header.as_str()), config.original()];
-                let ours: Vec<_> = ours.into_iter().flatten().collect();
-                let by_envoy = [
-                    "host",
-                    "content-length",
-                    "x-forwarded-proto",
-                    "x-envoy-expected-rq-timeout-ms",
-                    "x-envoy-internal",
-                    "x-envoy-external-address",
-                    "x-envoy-original-url", // after an internal redirect
-                ];
-                let others = |lines: &[Line]| without(lines, &[&ours[..], &by_envoy].concat());
-                assert_eq!(others(&seen), others(&request));
+                let by_filter = [config.original().unwrap_or_default(), &config.header];
+                let others_of =
+                    |lines: &[Line]| others(lines, &by_filter, REQUEST_HEADERS_OF_ENVOY);
+                assert_eq!(others_of(&received), others_of(&request));
                 // The response.
                 let response = as_envoy(&message.response);
                 let answer = config.response(&id, &response, None);
-                let before = Answer::of(&response, &config.header);
+                let before = ResponseHeaders::of(&response, &config.header);
                 if answer.aws_ids != before.aws_ids && config.header != "x-amzn-requestid" {
                     counters.push("aws_normalized".into());
                 }
-                assert_eq!(Answer::of(&outcome.headers, &config.header), answer);
-                let ours = [
+                assert_eq!(
+                    ResponseHeaders::of(&outcome.headers, &config.header),
+                    answer
+                );
+                let by_filter = [
                     &config.header,
                     "x-amzn-requestid",
                     "access-control-expose-headers",
                 ];
-                let by_envoy = [
-                    "content-length",
-                    "date",
-                    "server",
-                    "x-envoy-upstream-service-time",
-                ];
-                let others = |lines: &[Line]| without(lines, &[&ours[..], &by_envoy].concat());
-                assert_eq!(others(&outcome.headers), others(&response));
+                let others_of =
+                    |lines: &[Line]| others(lines, &by_filter, RESPONSE_HEADERS_OF_ENVOY);
+                assert_eq!(others_of(&outcome.headers), others_of(&response));
             }
             status => {
-                let plain = plain();
-                assert_eq!(status, plain.status, "{plain}");
+                let without_filter = without_filter();
+                assert_eq!(status, without_filter.status, "{without_filter}");
                 // The upstream's answer is none: the filter saw the request.
                 let came_far = status == 200 || status >= 500;
                 if came_far && is_clear {
@@ -388,43 +375,42 @@ impl Target {
                     }
                 }
                 if status == 200 || came_far && !is_clear {
-                    self.found().unclear += runs;
+                    self.expectations().unclear += runs;
                 }
             }
         }
-        let mut found = self.found();
+        let mut expectations = self.expectations();
         for counter in counters {
-            *found.counters.entry(counter).or_default() += 1;
+            *expectations.counters.entry(counter).or_default() += 1;
         }
     }
 
-    /// A new id has its form, and nobody else has it.
+    /// Checks that a new id has its format, and that no other request has it.
     fn check_new(&self, config: &Config, id: &[u8]) {
-        let id_text = std::str::from_utf8(id).expect("text");
-        assert!(is_new_of(config.format(), id_text), "{id_text}");
-        let mut found = self.found();
-        assert!(found.new_ids.insert(id.to_vec()), "given before");
+        let id_text = std::str::from_utf8(id).expect("the text is UTF-8");
+        assert!(verdict::is_new(config.format(), id_text), "{id_text}");
+        let mut expectations = self.expectations();
+        assert!(expectations.new_ids.insert(id.to_vec()), "given before");
     }
 
     fn check_counters(&self) {
-        let expected = self.found();
+        let expected = self.expectations();
         println!(
             "{:?}, {} unclear, {} new ids",
             expected.counters,
             expected.unclear,
             expected.new_ids.len()
         );
-        eventually(Duration::from_secs(3), || {
-            let counted = counters(&self.envoy);
-            let is_right = counted.iter().all(|(name, count)| {
-                let sure = expected.counters.get(name).copied().unwrap_or_default();
-                (sure..=sure + expected.unclear).contains(count)
-            });
-            (
-                is_right,
-                format!("{counted:?}, not {:?}", expected.counters),
-            )
-        });
+        eventually(
+            Duration::from_secs(3),
+            || counters(&self.envoy),
+            |counted| {
+                counted.iter().all(|(name, count)| {
+                    let sure = expected.counters.get(name).copied().unwrap_or_default();
+                    (sure..=sure + expected.unclear).contains(count)
+                })
+            },
+        );
         assert!(
             expected.counters.len() == 11,
             "not every outcome came up, which takes 30000 requests: {:?}",
@@ -445,15 +431,15 @@ fn joined(lines: &[Line], header: &str) -> Vec<u8> {
     values.join(&b',')
 }
 
-/// The lines with other names, in an order of their own.
-fn without(lines: &[Line], names: &[&str]) -> Vec<String> {
-    let lines = lines.iter().map(|(name, value)| {
-        let name = name.to_ascii_lowercase();
-        (name.escape_ascii().to_string(), value.escape_ascii())
-    });
-    let others = lines.filter(|(name, _)| !names.contains(&name.as_str()));
+/// The lines that neither the filter nor Envoy sets, in an order of their own.
+fn others(lines: &[Line], by_filter: &[&str], by_envoy: &str) -> Vec<Line> {
+    let is_other = |name: &[u8]| {
+        let mut names = by_envoy.split(' ').chain(by_filter.iter().copied());
+        !names.any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+    };
+    let others = lines.iter().filter(|(name, _)| is_other(name));
     let mut others: Vec<_> = others
-        .map(|(name, value)| format!("{name}: {value}"))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
         .collect();
     others.sort();
     others

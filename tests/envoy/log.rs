@@ -1,84 +1,63 @@
-//! What the filter says in Envoy's log, and when.
+//! What the filter writes into Envoy's log, and when.
 
-use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
-use crate::testbed::{Test, Testbed, eventually};
-use test_support::cases;
+use crate::testbed::{self, Testbed, eventually, get, tests};
 use test_support::client::Connection;
 use test_support::upstream::Reply;
 
-pub const TESTS: &[Test] = &[
-    (
-        "log: name and version at the start, one line when configured",
-        start,
-    ),
-    (
-        "log: a uuid7 comes with one warning about sampling",
-        warning,
-    ),
-    ("log: a bad value is never in it", bad_value),
-    ("log: the level follows Envoy's while it runs", level),
-    ("log: the level of requests is debug", debug_only),
+tests![
+    name_and_version_are_said_at_the_start_and_the_configuration_in_one_line,
+    uuid7_comes_with_one_warning_about_sampling,
+    an_invalid_value_is_never_logged,
+    the_level_follows_that_of_envoy_while_it_runs,
+    requests_are_logged_at_debug_only,
 ];
 
 const OURS: &str = "wasm log request-id request-id: ";
 
-/// What the filter says whether requests come or not.
+/// A part of the line that the filter logs every second, with or without requests.
 const EACH_SECOND: &str = " streams open, ";
 
-fn start(testbed: &Testbed) {
+fn name_and_version_are_said_at_the_start_and_the_configuration_in_one_line(testbed: &Testbed) {
     let log = testbed.envoy.log();
     let lines: Vec<_> = log
         .lines()
-        .filter_map(|line| line.split_once(OURS))
-        .map(|(_, line)| line)
+        .filter_map(|line| Some(line.split_once(OURS)?.1))
         .collect();
     let started = format!("request-id-filter {} started", env!("CARGO_PKG_VERSION"));
     assert_eq!(lines[0], started);
-    assert!(
-        lines[1].starts_with("configured: {\"header\":\"x-request-id\",\"incoming\":{"),
-        "{}",
-        lines[1]
-    );
-    // Each plugin says it in each VM: the one Envoy tries it in, the main thread's, and a worker's.
-    let plugins = testbed.plugins();
-    assert_eq!(
-        lines.iter().filter(|line| **line == started).count(),
-        3 * plugins
-    );
+    let configured = r#"configured: {"header":"x-request-id","incoming":{"#;
+    assert!(lines[1].starts_with(configured), "{}", lines[1]);
+    // Each plugin logs it in three VMs: the one in which Envoy tries it, that of the main thread, and that of the
+    // worker.
+    let starts = lines.iter().filter(|line| **line == started);
+    assert_eq!(starts.count(), 3 * testbed.plugins());
 }
 
-fn warning(testbed: &Testbed) {
+fn uuid7_comes_with_one_warning_about_sampling(testbed: &Testbed) {
     let log = testbed.envoy.log();
     let warnings = log
         .lines()
         .filter(|line| line.contains("[warning][wasm]") && line.contains("samples traces"));
-    let plugins = cases::all()
-        .into_iter()
-        .map(|case| case.config)
-        .filter(|config| config.contains("uuid7"));
-    let plugins: HashSet<_> = plugins.collect();
-    assert_eq!(warnings.count(), 3 * plugins.len());
+    let configurations = testbed::configurations().into_iter();
+    let plugins = configurations.filter(|text| text.contains("uuid7")).count();
+    assert_eq!(warnings.count(), 3 * plugins);
 }
 
-fn bad_value(testbed: &Testbed) {
-    let exchange = testbed.exchange(
-        "/",
-        &[("x-request-id", b"secret\x80\"value".to_vec())],
-        Reply::ok(&[]),
+fn an_invalid_value_is_never_logged(testbed: &Testbed) {
+    let lines = [("x-request-id", b"secret\x80\"value".to_vec())];
+    let exchange = testbed.exchange("/", &lines, Reply::ok(&[]));
+    assert!(
+        !exchange.trace.iter().any(|line| line.contains("secret")),
+        "{exchange:?}"
     );
-    for line in &exchange.trace {
-        assert!(!line.contains("secret"), "{line}");
-    }
 }
 
 fn set_level(testbed: &Testbed, level: &str) {
-    testbed
-        .envoy
-        .post(&format!("/logging?wasm={level}"))
-        .expect("Envoy takes the level");
+    let path = format!("/logging?wasm={level}");
+    testbed.envoy.post(&path).expect("Envoy takes the level");
 }
 
 /// How many lines of the filter one more request makes.
@@ -86,30 +65,21 @@ fn lines_of_a_request(testbed: &Testbed) -> usize {
     let path = testbed.unique("/");
     let mark = testbed.envoy.mark();
     let mut connection = Connection::open(testbed.port);
-    connection.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes());
+    connection.send(&get("test", &path, &[]));
     connection.receive().id();
     testbed.access_log(mark, &path);
-    testbed
-        .envoy
-        .log()
-        .lines()
-        .skip(mark)
-        .filter(|line| line.contains("wasm log") && !line.contains(EACH_SECOND))
-        .count()
+    let log = testbed.envoy.log();
+    let is_of_request = |line: &&str| line.contains("wasm log") && !line.contains(EACH_SECOND);
+    log.lines().skip(mark).filter(is_of_request).count()
 }
 
-/// Waits until a request makes so many lines: a new level takes up to a second.
+/// Waits until a request makes this number of lines: a new level takes up to a second.
 fn wait_for(testbed: &Testbed, lines: usize) {
-    eventually(Duration::from_secs(10), || {
-        let made = lines_of_a_request(testbed);
-        (
-            made == lines,
-            format!("a request makes {made} lines, not {lines}"),
-        )
-    });
+    let logged = || lines_of_a_request(testbed);
+    eventually(Duration::from_secs(10), logged, |logged| *logged == lines);
 }
 
-fn level(testbed: &Testbed) {
+fn the_level_follows_that_of_envoy_while_it_runs(testbed: &Testbed) {
     set_level(testbed, "info");
     wait_for(testbed, 0);
     set_level(testbed, "debug");
@@ -118,7 +88,7 @@ fn level(testbed: &Testbed) {
 }
 
 /// At info the filter does not even hand a line to Envoy for it to drop.
-fn debug_only(testbed: &Testbed) {
+fn requests_are_logged_at_debug_only(testbed: &Testbed) {
     let silent = (0..10).any(|_| {
         set_level(testbed, "info");
         thread::sleep(Duration::from_millis(1100)); // The filter notices with its next tick.
@@ -127,12 +97,8 @@ fn debug_only(testbed: &Testbed) {
         set_level(testbed, "trace");
         testbed.exchange("/", &[], Reply::ok(&[]));
         let log = testbed.envoy.log();
-        let calls = |call| {
-            log.lines()
-                .skip(mark)
-                .filter(|line| line.contains(call))
-                .count()
-        };
+        let lines = log.lines().skip(mark);
+        let calls = |call| lines.clone().filter(|line| line.contains(call)).count();
         calls("proxy_on_request_headers(") == 1 && calls("proxy_log(") == 0
     });
     assert!(silent, "each of ten requests made a line");

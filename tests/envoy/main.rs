@@ -19,13 +19,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
-use testbed::Shared;
+use testbed::SharedTestbeds;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One request at a time: what Envoy logs then belongs to that request.
     arguments.test_threads = Some(1);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(SharedTestbeds::default());
     let mut trials = table::trials(&shared);
     trials.extend(tracing::trials());
     let untraced = [
@@ -42,8 +42,9 @@ fn main() -> ExitCode {
     ];
     for (name, test) in untraced.concat() {
         let shared = Arc::clone(&shared);
+        let name = name.trim_start_matches("envoy::");
         trials.push(Trial::test(name, move || {
-            let testbed = shared.traced(None)?;
+            let testbed = shared.get(None)?;
             testbed.settle();
             test(testbed);
             Ok(())

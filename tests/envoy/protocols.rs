@@ -1,166 +1,84 @@
-//! Each protocol that carries a request through Envoy.
+//! What a protocol adds to a request: bodies, upgrades, trailers. `hostile` sends requests of every kind over
+//! HTTP/1.1 and HTTP/2, to upstreams of both.
 
-use std::io;
 use std::net::{Ipv4Addr, TcpStream};
-use std::sync::mpsc::channel;
-use std::thread;
 
-use http::{HeaderMap, HeaderValue, Request, Response};
 use request_id_rules::policy::IdFormat;
-use tokio::net::TcpListener;
-use tokio::runtime;
 
-use crate::testbed::{Test, Testbed, is_new, is_new_of};
+use crate::testbed::{Testbed, get, is_new, tests};
 use test_support::client::{Connection, TIMEOUT};
 use test_support::upstream::Reply;
+use test_support::verdict;
 
-pub const TESTS: &[Test] = &[
-    (
-        "HTTP/1.1: requests on one connection have ids of their own",
-        keep_alive,
-    ),
-    (
-        "HTTP/1.1: pipelined requests have ids of their own",
-        pipelining,
-    ),
-    (
-        "HTTP/1.1: version 7 ids of one worker sort by time",
-        sortable,
-    ),
-    ("HTTP/1.1: HEAD carries the id", head),
-    ("HTTP/1.1: a request with a body carries the id", body),
-    (
-        "HTTP/1.1: a body of 1 MiB each way costs no call into the module",
-        body_calls,
-    ),
-    (
-        "HTTP/1.1: the final response after 100 carries the id",
-        expect_continue,
-    ),
-    (
-        "HTTP/2: streams of one connection have ids of their own",
-        http2_streams,
-    ),
-    (
-        "HTTP/2: bytes and repetitions are judged as in HTTP/1.1",
-        http2_bytes,
-    ),
-    ("HTTP/2: blanks around an id", http2_blanks),
-    ("HTTP/2 upstream: the id goes both ways", http2_upstream),
-    (
-        "gRPC: a trailers-only response carries the id",
-        grpc_trailers_only,
-    ),
-    (
-        "gRPC: Envoy's own trailers-only response carries the id",
-        grpc_local_reply,
-    ),
-    (
-        "WebSocket: the upgrade carries the id both ways",
-        web_socket,
-    ),
+tests![
+    pipelined_requests_have_ids_of_their_own,
+    version_7_ids_of_one_worker_sort_by_time,
+    a_response_to_head_carries_the_id,
+    a_body_of_1_mib_each_way_costs_no_call_into_the_module,
+    the_final_response_after_100_carries_the_id,
+    a_trailers_only_response_of_grpc_carries_the_id,
+    a_trailers_only_response_of_envoy_carries_the_id,
+    the_upgrade_to_a_web_socket_carries_the_id_both_ways,
 ];
 
-fn keep_alive(testbed: &Testbed) {
+fn pipelined_requests_have_ids_of_their_own(testbed: &Testbed) {
     let mut connection = Connection::open(testbed.port);
-    let mut ids = Vec::new();
-    for given in [None, Some("mine"), None] {
-        let path = testbed.unique("/");
-        let line = given.map_or(String::new(), |id| format!("x-request-id: {id}\r\n"));
-        connection.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n{line}\r\n").as_bytes());
-        let id = connection.receive().id();
-        assert_eq!(
-            test_support::client::all(&testbed.upstream.seen(&path)[0].headers, "x-request-id"),
-            [id.as_bytes()]
-        );
-        ids.push(id);
+    for id in ["mine", "", "yours"] {
+        connection.send(&get(
+            "test",
+            &testbed.unique("/"),
+            &[("x-request-id", id.into())],
+        ));
     }
-    assert!(
-        is_new(&ids[0]) && is_new(&ids[2]) && ids[0] != ids[2],
-        "{ids:?}"
-    );
-    assert_eq!(ids[1], "mine");
-}
-
-fn pipelining(testbed: &Testbed) {
-    let mut connection = Connection::open(testbed.port);
-    let requests: String = ["mine", "", "yours"]
-        .map(|id| {
-            format!(
-                "GET {} HTTP/1.1\r\nhost: test\r\nx-request-id: {id}\r\n\r\n",
-                testbed.unique("/")
-            )
-        })
-        .concat();
-    connection.send(requests.as_bytes());
     let ids = [(); 3].map(|()| connection.receive().id());
     assert_eq!((&*ids[0], &*ids[2]), ("mine", "yours"));
     assert!(is_new(&ids[1]));
 }
 
-fn sortable(testbed: &Testbed) {
+fn version_7_ids_of_one_worker_sort_by_time(testbed: &Testbed) {
     let mut connection = Connection::open(testbed.port_with(r#"{"generate": "uuid7"}"#));
-    let requests =
-        [(); 200].map(|()| format!("GET {} HTTP/1.1\r\nhost: test\r\n\r\n", testbed.unique("/")));
-    connection.send(requests.concat().as_bytes());
+    let requests = [(); 200].map(|()| get("test", &testbed.unique("/"), &[]));
+    connection.send(&requests.concat());
     let ids = [(); 200].map(|()| connection.receive().id());
     assert!(ids.is_sorted_by(|one, next| one < next), "{ids:#?}");
-    assert!(ids.iter().all(|id| is_new_of(IdFormat::Uuid7, id)));
+    assert!(ids.iter().all(|id| verdict::is_new(IdFormat::Uuid7, id)));
 }
 
-fn head(testbed: &Testbed) {
-    let mut connection = Connection::open(testbed.port);
+fn a_response_to_head_carries_the_id(testbed: &Testbed) {
     let path = testbed.unique("/");
-    testbed.upstream.expect(
-        &path,
-        Reply::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n".to_vec()),
-    );
-    connection.send(
-        format!("HEAD {path} HTTP/1.1\r\nhost: test\r\nx-request-id: mine\r\n\r\n").as_bytes(),
-    );
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n".to_vec();
+    testbed.upstream.expect(&path, Reply::Bytes(head));
+    let mut connection = Connection::open(testbed.port);
+    let request = format!("HEAD {path} HTTP/1.1\r\nhost: test\r\nx-request-id: mine\r\n\r\n");
+    connection.send(request.as_bytes());
     assert_eq!(connection.receive_head().id(), "mine");
 }
 
-fn body(testbed: &Testbed) {
-    let mut connection = Connection::open(testbed.port);
-    let path = testbed.unique("/");
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: 100000\r\n\r\n{}",
-        "x".repeat(100_000)
-    );
-    connection.send(request.as_bytes());
-    let response = connection.receive();
-    assert_eq!((response.status, &*response.body), (200, &b"ok"[..]));
-    assert!(is_new(&response.id()));
-}
-
-fn body_calls(testbed: &Testbed) {
-    let chunks = |count: usize| {
-        let chunk = format!("4000\r\n{}\r\n", "x".repeat(16 * 1024));
-        chunk.repeat(count) + "0\r\n\r\n"
-    };
+fn a_body_of_1_mib_each_way_costs_no_call_into_the_module(testbed: &Testbed) {
     let calls = |chunk_count: usize| {
         let path = testbed.unique("/");
-        let body = chunks(chunk_count);
-        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let chunk = format!("4000\r\n{}\r\n", "x".repeat(16 * 1024));
+        let body = chunk.repeat(chunk_count) + "0\r\n\r\n";
+        let response = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{body}");
         testbed
             .upstream
-            .expect(&path, Reply::Bytes(format!("{head}{body}").into()));
+            .expect(&path, Reply::Bytes(response.into()));
         let mark = testbed.envoy.mark();
         let mut connection = Connection::open(testbed.port);
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n{body}"
         );
-        connection.send(format!("{head}{body}").as_bytes());
+        connection.send(request.as_bytes());
         let response = connection.receive();
+        assert!(is_new(&response.id()));
         assert!(response.body.len() >= chunk_count * 16 * 1024);
         let exchange = testbed.finish(mark, &path, response);
-        assert!(exchange.seen().body.len() >= chunk_count * 16 * 1024);
-        let calls = exchange.traced("[host->vm] ");
-        let names = calls.iter().filter_map(|call| call.split_once('('));
-        let names = names.map(|(name, _)| name.to_owned());
+        assert!(exchange.received().body.len() >= chunk_count * 16 * 1024);
+        let calls = exchange.traced("[host->vm] ").into_iter();
+        let names = calls.filter_map(|call| Some(call.split_once('(')?.0.to_owned()));
+        let is_of_another_plugin = |name: &String| name == "proxy_on_tick";
         names
-            .filter(|name| name != "proxy_on_tick") // of another plugin
+            .filter(|name| !is_of_another_plugin(name))
             .collect::<Vec<_>>()
     };
     let of_one_chunk = calls(1);
@@ -179,236 +97,63 @@ fn body_calls(testbed: &Testbed) {
     assert_eq!(calls(64), of_one_chunk);
 }
 
-fn expect_continue(testbed: &Testbed) {
+fn the_final_response_after_100_carries_the_id(testbed: &Testbed) {
     let mut connection = Connection::open(testbed.port);
-    let path = testbed.unique("/");
-    connection.send(
-        format!("POST {path} HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\nx-request-id: mine\r\ncontent-length: 1\r\n\r\n")
-            .as_bytes(),
-    );
+    let lines = [
+        ("expect", b"100-continue".to_vec()),
+        ("content-length", b"1".to_vec()),
+    ];
+    connection.send(&get("test", &testbed.unique("/"), &lines));
     assert_eq!(connection.receive().status, 100);
     connection.send(b"x");
     let response = connection.receive();
-    assert_eq!((response.status, response.id()), (200, "mine".into()));
-}
-
-/// Sends all requests at once on one HTTP/2 connection.
-fn http2(
-    testbed: &Testbed,
-    requests: Vec<(String, Vec<&'static [u8]>)>,
-) -> Vec<Result<Response<()>, h2::Error>> {
-    runtime().block_on(async {
-        let stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, testbed.port))
-            .await
-            .expect("Envoy listens");
-        let (mut client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
-        let connection = tokio::spawn(connection);
-        let mut pending = Vec::new();
-        for (path, ids) in requests {
-            let mut request = Request::get(format!("http://test{path}"));
-            for id in ids {
-                request = request.header(
-                    "x-request-id",
-                    HeaderValue::from_bytes(id).expect("a value"),
-                );
-            }
-            client = client.ready().await.expect("room for a stream");
-            let (response, _) = client
-                .send_request(request.body(()).expect("a request"), true)
-                .expect("a stream");
-            pending.push(response);
-        }
-        let mut responses = Vec::new();
-        for response in pending {
-            let response = tokio::time::timeout(TIMEOUT, response)
-                .await
-                .expect("an answer in time");
-            responses.push(response.map(|response| response.map(drop)));
-        }
-        connection.abort();
-        responses
-    })
-}
-
-fn ids(headers: &HeaderMap) -> Vec<&str> {
-    headers
-        .get_all("x-request-id")
-        .iter()
-        .map(|id| id.to_str().expect("ASCII"))
-        .collect()
-}
-
-fn http2_streams(testbed: &Testbed) {
-    let given: [&[&[u8]]; 4] = [&[], &[b"mine"], &[], &[b"yours"]];
-    let requests = given
-        .map(|ids| (testbed.unique("/"), ids.to_vec()))
-        .to_vec();
-    let paths: Vec<_> = requests.iter().map(|(path, _)| path.clone()).collect();
-    let responses: Vec<_> = http2(testbed, requests)
-        .into_iter()
-        .map(|response| response.expect("a response"))
-        .collect();
-    for (path, response) in paths.iter().zip(&responses) {
-        let seen = testbed.upstream.seen(path);
-        assert_eq!(ids(response.headers()).len(), 1);
-        assert_eq!(
-            test_support::client::all(&seen[0].headers, "x-request-id").concat(),
-            ids(response.headers())[0].as_bytes()
-        );
-    }
-    let ids: Vec<_> = responses
-        .iter()
-        .map(|response| ids(response.headers())[0])
-        .collect();
-    assert_eq!((ids[1], ids[3]), ("mine", "yours"));
     assert!(
-        is_new(ids[0]) && is_new(ids[2]) && ids[0] != ids[2],
-        "{ids:?}"
+        response.status == 200 && is_new(&response.id()),
+        "{response:?}"
     );
 }
 
-fn http2_bytes(testbed: &Testbed) {
-    let given: [&[&[u8]]; 5] = [
-        &[b"caf\xe9\xff"],
-        &[b"a", b"b"],
-        &[b"a", b"a"],
-        &[b""],
-        &[b"a b"],
-    ];
-    let requests = given
-        .map(|ids| (testbed.unique("/"), ids.to_vec()))
-        .to_vec();
-    let responses: Vec<_> = http2(testbed, requests)
-        .into_iter()
-        .map(|response| response.expect("a response"))
-        .collect();
-    let ids: Vec<_> = responses
-        .iter()
-        .map(|response| ids(response.headers())[0])
-        .collect();
-    assert_eq!(ids[2], "a");
-    for new in [0, 1, 3, 4] {
-        assert!(is_new(ids[new]), "{ids:?}");
-    }
-}
+const GRPC: (&str, &[u8]) = ("content-type", b"application/grpc");
 
-/// A blank around a value is malformed in HTTP/2 (RFC 9113, 8.2.1). Whether Envoy refuses or trims
-/// it, it is no part of an id.
-fn http2_blanks(testbed: &Testbed) {
-    let [response] = &http2(
-        testbed,
-        vec![(testbed.unique("/"), vec![b" mine ".as_slice()])],
-    )[..] else {
-        panic!("one response");
-    };
-    if let Ok(response) = response {
-        assert_eq!(ids(response.headers()), ["mine"]);
-    }
-}
-
-fn http2_upstream(testbed: &Testbed) {
-    let exchange = testbed.exchange("/h2", &[("x-request-id", b"mine".to_vec())], Reply::Close);
-    assert_eq!(exchange.response.id(), "mine");
-    assert_eq!(exchange.response.all("x-seen-request-id"), [b"mine"]);
-    assert_eq!(
-        exchange.response.all("x-amzn-requestid"),
-        [b"Mc7UVioPPHcEKPA="]
-    );
-}
-
-fn grpc_trailers_only(testbed: &Testbed) {
-    let exchange = testbed.exchange(
-        "/h2",
-        &[("content-type", b"application/grpc".to_vec())],
-        Reply::Close,
-    );
-    let id = exchange.response.id();
-    assert!(is_new(&id));
-    assert_eq!(exchange.response.all("x-seen-request-id"), [id.as_bytes()]);
+fn a_trailers_only_response_of_grpc_carries_the_id(testbed: &Testbed) {
+    let exchange = testbed.exchange("/h2", &[(GRPC.0, GRPC.1.to_vec())], Reply::Close);
+    assert!(is_new(&exchange.response.id()));
     assert_eq!(exchange.response.all("grpc-status"), [b"7"]);
+    let ends_the_stream =
+        |line: &&str| line.starts_with("proxy_on_response_headers(") && line.ends_with(", 1)");
     assert!(
-        exchange
-            .trace
-            .iter()
-            .any(|line| line.contains("proxy_on_response_headers(") && line.ends_with(", 1)"))
+        exchange.traced("[host->vm] ").iter().any(ends_the_stream),
+        "{exchange:?}"
     );
 }
 
-fn grpc_local_reply(testbed: &Testbed) {
-    let exchange = testbed.exchange(
-        "/refused",
-        &[("content-type", b"application/grpc".to_vec())],
-        Reply::Close,
-    );
+fn a_trailers_only_response_of_envoy_carries_the_id(testbed: &Testbed) {
+    let exchange = testbed.exchange("/refused", &[(GRPC.0, GRPC.1.to_vec())], Reply::Close);
     assert_eq!(exchange.response.all("grpc-status"), [b"14"]);
     assert!(is_new(&exchange.response.id()));
 }
 
-fn web_socket(testbed: &Testbed) {
+fn the_upgrade_to_a_web_socket_carries_the_id_both_ways(testbed: &Testbed) {
     let path = testbed.unique("/web-socket");
     testbed.upstream.expect(&path, Reply::WebSocket);
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, testbed.port)).expect("Envoy listens");
-    stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
-    let (mut socket, response) =
-        tungstenite::client(format!("ws://test{path}"), stream).expect("an upgrade");
-    let id = response.headers()["x-request-id"].to_str().expect("ASCII");
-    assert!(is_new(id));
+    stream
+        .set_read_timeout(Some(TIMEOUT))
+        .expect("the socket accepts a timeout");
+    let (mut socket, response) = tungstenite::client(format!("ws://test{path}"), stream)
+        .expect("Envoy upgrades the connection");
+    let id = response.headers()["x-request-id"].as_bytes();
+    assert!(is_new(&String::from_utf8_lossy(id)));
     assert_eq!(
-        test_support::client::all(&testbed.upstream.seen(&path)[0].headers, "x-request-id"),
-        [id.as_bytes()]
+        testbed.upstream.received(&path)[0].all("x-request-id"),
+        [id]
     );
-    socket.send("hello".into()).expect("a message out");
-    assert_eq!(socket.read().expect("a message back"), "hello".into());
-    socket.close(None).expect("a close");
-}
-
-pub fn runtime() -> runtime::Runtime {
-    runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime")
-}
-
-/// An upstream that speaks HTTP/2 only, says which id it saw, and refuses gRPC as gRPC does it:
-/// with headers that end the stream.
-pub fn start_http2_upstream() -> io::Result<u16> {
-    let (port, started) = channel();
-    thread::spawn(move || {
-        runtime().block_on(async {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-                .await
-                .expect("a free port");
-            port.send(listener.local_addr().expect("an address").port())
-                .expect("a receiver");
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
-                    while let Some(Ok((request, respond))) = connection.accept().await {
-                        answer(&request, respond);
-                    }
-                });
-            }
-        });
-    });
-    started.recv().map_err(io::Error::other)
-}
-
-fn answer(request: &Request<h2::RecvStream>, mut respond: h2::server::SendResponse<bytes::Bytes>) {
-    let mut response = Response::builder().header("apigw-requestid", "Mc7UVioPPHcEKPA=");
-    for id in request.headers().get_all("x-request-id") {
-        response = response.header("x-seen-request-id", id);
-    }
-    if request
-        .headers()
-        .get("content-type")
-        .is_some_and(|kind| kind == "application/grpc")
-    {
-        response = response
-            .header("content-type", "application/grpc")
-            .header("grpc-status", "7");
-    }
-    respond
-        .send_response(response.body(()).expect("a response"), true)
-        .expect("Envoy takes the response");
+    socket
+        .send("hello".into())
+        .expect("the server takes a message");
+    let answer = socket.read().expect("the server sends the message back");
+    assert_eq!(answer, "hello".into());
+    socket
+        .close(None)
+        .expect("the server closes the connection");
 }

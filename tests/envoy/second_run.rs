@@ -1,45 +1,34 @@
 //! The filter runs more than once for a request: after redirects inside Envoy, and as two plugins.
 //! However often it runs, the upstreams, the client and the access log have one id.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use test_support::cases::{Line, ORIGINAL};
 use test_support::message::{as_envoy, owned, source_address};
 use test_support::reference::{Config, values};
-use test_support::verdict::{ExpectedId, Verdict};
-use xtask::envoy::{Output, Process};
+use test_support::verdict::{self, ExpectedId, Verdict};
+use xtask::envoy::Process;
 
+use crate::counters::counters;
 use crate::testbed::{
-    self, FILTER, MANAGER, Test, Testbed, at, get, is_new_of, listener_name, listeners,
-    string_value,
+    self, FILTER, Testbed, at, eventually, filters, get, listener_name, listeners, string_value,
+    tests,
 };
-use test_support::client::{Connection, Response, all};
-use test_support::upstream::{Reply, Seen, Upstream};
+use test_support::client::{Connection, Response};
+use test_support::upstream::{ReceivedRequest, Reply, Upstream};
 
-pub const TESTS: &[Test] = &[
-    (
-        "second run: one id and one origin, directly, after redirects and with two plugins",
-        one_id_and_one_origin,
-    ),
-    (
-        "second run: two plugins with different policies agree",
-        different_policies_agree,
-    ),
-    (
-        "second run: a client cannot claim the id of an earlier request",
-        earlier_request,
-    ),
-    (
-        "second run: a filter in between that changes the id is respected",
-        changed_in_between,
-    ),
-    (
-        "second run: a host that does not remember ids is named in one warning",
-        host_without_memory,
-    ),
+tests![
+    a_request_has_one_id_and_one_origin_after_redirects_and_with_two_plugins,
+    two_plugins_with_different_policies_agree_on_the_id,
+    a_client_cannot_claim_the_id_of_an_earlier_request,
+    a_filter_in_between_that_changes_the_id_is_respected,
+    a_host_that_does_not_remember_ids_is_named_in_one_warning,
+    no_way_for_a_stream_to_pass_two_contexts_of_one_plugin_traps,
 ];
 
-/// The policies, each with every incoming id: they differ in who is trusted, in what happens to
-/// invalid ids, and in whether they would accept the ids that they generate.
+/// Returns policies that differ in who is trusted, in what happens to invalid ids, and in whether they
+/// would accept the ids that they generate.
 fn policies() -> Vec<String> {
     let mut policies = Vec::new();
     for trust in [r#""all""#, r#""none""#, r#"["10.0.0.0/8"]"#] {
@@ -49,18 +38,23 @@ fn policies() -> Vec<String> {
             ));
         }
     }
+    // The name of the property in which Envoy remembers the id is longer than 127 bytes.
+    let long_header = format!(
+        r#""header": "x-{}id", "incoming": {{"trust": "none"}}"#,
+        "long-".repeat(30)
+    );
     for more in [
+        &long_header,
         r#""incoming": {"accept": "uuid"}, "generate": "hex32""#,
         r#""incoming": {"accept": "uuid", "on_invalid": "keep"}, "adopt": {"from": ["traceparent"]}"#,
         r#""incoming": {"max_length": 20}"#,
-        r#""header": "x-correlation-id", "incoming": {"trust": "none"}"#,
     ] {
         policies.push(format!(r#"{{{more}, "log_origin": true}}"#));
     }
     policies
 }
 
-/// What a client sends as the header of the id, and other headers.
+/// Returns what clients send as the header of the id, and other headers.
 fn requests(header: &'static str) -> Vec<Vec<Line>> {
     let peer = ("x-forwarded-for", b"10.9.1.1".to_vec());
     let theirs = (ORIGINAL, b"from-the-client".to_vec());
@@ -81,8 +75,9 @@ fn requests(header: &'static str) -> Vec<Vec<Line>> {
     ]
 }
 
-/// The ways of a request through Envoy, by its path. After each, the upstream of `/last` answers.
-const WAYS: [&str; 3] = ["/last", "/moved", "/failing"];
+/// The paths that a request can take through Envoy. Each of them ends at the upstream's `/last`: after an
+/// internal redirect, and after one of `custom_response`.
+const PATHS: [&str; 3] = ["/last", "/moved", "/failing"];
 
 /// An Envoy with a listener for each chain of plugins.
 struct Proxy {
@@ -94,21 +89,18 @@ impl Proxy {
     fn start(chains: &[Vec<&str>], change: impl Fn(&mut Value)) -> Self {
         let upstream = Upstream::start();
         upstream.expect("/moved", redirect_to("/last"));
-        upstream.expect(
-            "/failing",
-            Reply::Bytes(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_vec()),
-        );
+        let unavailable = b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_vec();
+        upstream.expect("/failing", Reply::Bytes(unavailable));
         let first: Vec<_> = chains.iter().map(|chain| chain[0]).collect();
-        let mut config = testbed::config(upstream.port, &first).expect("a configuration");
+        let mut config = testbed::config(upstream.port, &first);
         for (index, chain) in chains.iter().enumerate() {
             let name = listener_name(index);
             let listener = listeners(&mut config)
                 .iter_mut()
                 .find(|listener| listener["name"] == name)
-                .expect("a listener for every configuration");
+                .expect("every configuration has a listener");
             let plugin = at(listener, FILTER).clone();
-            let filters = at(listener, &format!("{MANAGER}/http_filters"));
-            let filters = filters.as_array_mut().expect("a list");
+            let filters = filters(listener);
             for (index, configuration) in chain.iter().enumerate().skip(1) {
                 let mut next = plugin.clone();
                 next["name"] = format!("plugin {index}").into();
@@ -119,22 +111,25 @@ impl Proxy {
             filters.insert(chain.len(), error_page());
             change(listener);
         }
-        let arguments = ["--concurrency", "1", "--log-level", "error"];
-        let arguments = [&arguments[..], &["--component-log-level", "wasm:warning"]].concat();
-        let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
+        let arguments = "--concurrency 1 --log-level error --component-log-level wasm:warning";
+        let envoy = testbed::start(&config, arguments);
         Self { envoy, upstream }
     }
 
     fn open(&self, chain: usize) -> Connection {
-        Connection::open(self.envoy.port(&listener_name(chain)).expect("a port"))
+        Connection::open(
+            self.envoy
+                .port(&listener_name(chain))
+                .expect("Envoy listens"),
+        )
     }
 
-    fn send(&self, chain: usize, way: &str, lines: &[Line]) -> Passed {
+    fn send(&self, chain: usize, path: &str, lines: &[Line]) -> RoundTrip {
         let mark = self.envoy.mark();
-        let count = |path| self.upstream.seen(path).len();
-        let before: Vec<_> = WAYS.map(count).to_vec();
+        let count = |path| self.upstream.received(path).len();
+        let before: Vec<_> = PATHS.map(count).to_vec();
         let mut connection = self.open(chain);
-        connection.send(&get("test", way, lines));
+        connection.send(&get("test", path, lines));
         let response = connection.receive();
         let last_details = if response.status == 400 {
             "request_id_rejected"
@@ -148,12 +143,12 @@ impl Proxy {
             })
             .unwrap_or_else(|error| panic!("{error:#}"));
         logged.retain(|line| line.starts_with('{'));
-        let parse = |line: &String| serde_json::from_str(line).expect("JSON");
-        let seen = WAYS.iter().zip(before);
-        Passed {
+        let parse = |line: &String| serde_json::from_str(line).expect("the text is valid JSON");
+        let received = PATHS.iter().zip(before);
+        RoundTrip {
             response,
-            seen: seen
-                .flat_map(|(path, before)| self.upstream.seen(path).split_off(before))
+            received: received
+                .flat_map(|(path, before)| self.upstream.received(path).split_off(before))
                 .collect(),
             logged: logged.iter().map(parse).collect(),
         }
@@ -162,30 +157,30 @@ impl Proxy {
 
 /// What became of a request.
 #[derive(Debug)]
-struct Passed {
+struct RoundTrip {
     response: Response,
     /// What the upstream received, with every attempt.
-    seen: Vec<Seen>,
+    received: Vec<ReceivedRequest>,
     /// The lines of the access log: one for each run.
     logged: Vec<Value>,
 }
 
-impl Passed {
+impl RoundTrip {
     /// Returns the only id that the request has anywhere.
     #[track_caller]
     fn id(&self, header: &str) -> Vec<u8> {
         let ids = self.response.all(header);
         assert_eq!(ids.len(), 1, "{self:#?}");
-        for seen in &self.seen {
+        for received in &self.received {
             // A dry run leaves repeated lines as they are.
-            assert_eq!(all(&seen.headers, header).join(&b','), ids[0], "{self:#?}");
+            assert_eq!(received.all(header).join(&b','), ids[0], "{self:#?}");
         }
         if header == "x-request-id" {
             let id = String::from_utf8_lossy(ids[0]);
             for line in &self.logged {
                 assert_eq!(line["request_id"], *id, "{self:#?}");
             }
-            let last = self.logged.last().expect("a line");
+            let last = self.logged.last().expect("there is a line");
             assert_eq!(last["response_request_id"], *id, "{self:#?}");
         }
         ids[0].to_vec()
@@ -224,39 +219,36 @@ fn error_page() -> Value {
     })
 }
 
-fn one_id_and_one_origin(_: &Testbed) {
+fn a_request_has_one_id_and_one_origin_after_redirects_and_with_two_plugins(_: &Testbed) {
     let policies = policies();
     let once = policies.iter().map(|policy| vec![policy.as_str()]);
     let twice = policies.iter().map(|policy| vec![policy.as_str(); 2]);
     let chains: Vec<_> = once.chain(twice).collect();
     let proxy = Proxy::start(&chains, |_| {});
     for (index, chain) in chains.iter().enumerate() {
-        let config = Config::read(chain[0].as_bytes()).expect("a configuration");
-        let header = match config.header.as_str() {
-            "x-request-id" => "x-request-id",
-            _ => "x-correlation-id",
-        };
+        let config = Config::read(chain[0].as_bytes()).expect("the configuration is valid");
+        let header: &'static str = config.header.clone().leak();
         for lines in requests(header) {
             let sent = as_envoy(&owned(&lines));
             let verdict = config.request(&source_address(&sent), &sent, None);
-            for way in WAYS {
-                let passed = proxy.send(index, way, &lines);
-                let shown = || format!("{chain:?} {way} {lines:?}\n{verdict:?}\n{passed:#?}");
-                check_id(&verdict, &passed.id(header), &shown());
-                for line in &passed.logged {
+            for path in PATHS {
+                let round_trip = proxy.send(index, path, &lines);
+                let shown = || format!("{chain:?} {path} {lines:?}\n{verdict:?}\n{round_trip:#?}");
+                check_id(&verdict, &round_trip.id(header), &shown());
+                for line in &round_trip.logged {
                     assert_eq!(line["origin"], verdict.origin, "{}", shown());
                 }
                 let runs = if verdict.is_rejected() {
                     0
                 } else {
-                    1 + usize::from(way != "/last")
+                    1 + usize::from(path != "/last")
                 };
-                assert_eq!(passed.seen.len(), runs, "{}", shown());
-                for seen in &passed.seen {
+                assert_eq!(round_trip.received.len(), runs, "{}", shown());
+                for received in &round_trip.received {
                     // As the first run left it.
                     if config.original().is_some() {
                         let originals = verdict.originals(&values(&sent, ORIGINAL));
-                        assert_eq!(all(&seen.headers, ORIGINAL), originals, "{}", shown());
+                        assert_eq!(received.all(ORIGINAL), originals, "{}", shown());
                     }
                 }
             }
@@ -268,14 +260,14 @@ fn check_id(verdict: &Verdict, id: &[u8], shown: &str) {
     match &verdict.id {
         ExpectedId::Is(expected) => assert_eq!(id, expected, "{shown}"),
         ExpectedId::New(format) => {
-            let id = std::str::from_utf8(id).expect("text");
-            assert!(is_new_of(*format, id), "{id} {shown}");
+            let id = std::str::from_utf8(id).expect("the text is UTF-8");
+            assert!(verdict::is_new(*format, id), "{id} {shown}");
         }
     }
 }
 
 /// In Istio, for example, a gateway's plugin and one of the whole mesh, whose policies differ.
-fn different_policies_agree(_: &Testbed) {
+fn two_plugins_with_different_policies_agree_on_the_id(_: &Testbed) {
     let policies = [
         "{}",
         r#"{"incoming": {"trust": "none"}}"#,
@@ -291,17 +283,17 @@ fn different_policies_agree(_: &Testbed) {
     let proxy = Proxy::start(&chains, |_| {});
     for (index, chain) in chains.iter().enumerate() {
         for lines in requests("x-request-id") {
-            for way in WAYS {
-                let passed = proxy.send(index, way, &lines);
-                let shown = format!("{chain:?} {way} {lines:?}");
-                assert!(!passed.id("x-request-id").is_empty(), "{shown}");
+            for path in PATHS {
+                let round_trip = proxy.send(index, path, &lines);
+                let shown = format!("{chain:?} {path} {lines:?}");
+                assert!(!round_trip.id("x-request-id").is_empty(), "{shown}");
             }
         }
     }
 }
 
 /// A connection that is kept alive has nothing in common with the next request on it but the client.
-fn earlier_request(_: &Testbed) {
+fn a_client_cannot_claim_the_id_of_an_earlier_request(_: &Testbed) {
     let untrusting = r#"{"incoming": {"trust": "none"}}"#;
     let proxy = Proxy::start(&[vec![untrusting]], |_| {});
     let mut connection = proxy.open(0);
@@ -321,11 +313,10 @@ fn earlier_request(_: &Testbed) {
     assert!(testbed::is_new(&second));
 }
 
-fn changed_in_between(_: &Testbed) {
+fn a_filter_in_between_that_changes_the_id_is_respected(_: &Testbed) {
     let untrusting = r#"{"incoming": {"trust": "none"}}"#;
     let lua = r#"function envoy_on_request(handle) handle:headers():replace("x-request-id", "by-lua") end"#;
     let proxy = Proxy::start(&[vec![untrusting; 2]], |listener| {
-        let filters = at(listener, &format!("{MANAGER}/http_filters"));
         let lua = json!({
             "name": "lua",
             "typed_config": {
@@ -333,25 +324,83 @@ fn changed_in_between(_: &Testbed) {
                 "default_source_code": {"inline_string": lua},
             },
         });
-        filters.as_array_mut().expect("a list").insert(1, lua);
+        filters(listener).insert(1, lua);
     });
-    let passed = proxy.send(0, "/last", &[]);
-    let id = String::from_utf8(passed.id("x-request-id")).expect("text");
+    let round_trip = proxy.send(0, "/last", &[]);
+    let id = String::from_utf8(round_trip.id("x-request-id")).expect("the text is UTF-8");
     assert!(testbed::is_new(&id), "{id}");
 }
 
 /// Without `declare_property` the second run takes the first one's id for the client's.
-fn host_without_memory(_: &Testbed) {
+fn a_host_that_does_not_remember_ids_is_named_in_one_warning(_: &Testbed) {
     let untrusting = r#"{"incoming": {"trust": "none"}}"#;
     let proxy = Proxy::start(&[vec![untrusting], vec!["{}"]], |listener| {
         testbed::restrict(listener, &["proxy_call_foreign_function"]);
     });
-    let passed = proxy.send(0, "/moved", &[]);
-    assert_eq!(passed.response.status, 200);
-    assert_eq!(passed.seen.len(), 2);
+    let round_trip = proxy.send(0, "/moved", &[]);
+    assert_eq!(round_trip.response.status, 200);
+    assert_eq!(round_trip.received.len(), 2);
     let log = proxy.envoy.log();
     let warning = "this host does not remember ids across internal redirects";
     let warnings: Vec<_> = log.lines().filter(|line| line.contains(warning)).collect();
     // Envoy creates the plugin in three VMs: to check the code, in the main thread, and in the worker.
     assert_eq!(warnings.len(), 3, "{log}");
+}
+
+/// The SDK's dispatcher keeps a context for each stream and filter, and traps if it does not know one. Both
+/// filters here are one plugin in one VM, so one root context makes both contexts. A filter between them pauses
+/// the stream, or answers before the second context has received request headers.
+fn no_way_for_a_stream_to_pass_two_contexts_of_one_plugin_traps(_: &Testbed) {
+    let proxy = Proxy::start(&[vec!["{}"]], |listener| {
+        let plugin = at(listener, FILTER).clone();
+        let on_demand = json!({
+            "name": "on demand",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.OnDemand",
+                "odcds": {"timeout": "0.1s", "source": {"resource_api_version": "V3", "api_config_source": {
+                    "api_type": "DELTA_GRPC", "transport_api_version": "V3",
+                    "grpc_services": [{"envoy_grpc": {"cluster_name": "refused"}}],
+                }}},
+            },
+        });
+        let fault = json!({
+            "name": "fault",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault",
+                "abort": {"header_abort": {}, "percentage": {"numerator": 100}},
+            },
+        });
+        filters(listener).splice(1..1, [fault, on_demand, plugin]);
+    });
+    let abort = ("x-envoy-fault-abort-request", b"418".to_vec());
+    for (status, path, lines) in [
+        (200, "/last", vec![]),
+        (200, "/moved", vec![]),
+        (418, "/last", vec![abort]),
+        (503, "/unknown", vec![]),
+    ] {
+        let started = Instant::now();
+        let mut connection = proxy.open(0);
+        connection.send(&get("test", path, &lines));
+        let response = connection.receive();
+        let is_paused = started.elapsed() >= Duration::from_millis(100);
+        assert!(
+            is_paused || path != "/unknown",
+            "`on_demand` does not wait for the cluster"
+        );
+        assert!(
+            response.status == status && testbed::is_new(&response.id()),
+            "{path}: {response:?}"
+        );
+        // The client leaves before the upstream answers.
+        proxy.open(0).send(&get("test", path, &lines));
+    }
+    // The second context keeps the id that the first one gave.
+    let kept = || counters(&proxy.envoy)["kept"];
+    eventually(Duration::from_secs(5), kept, |kept| *kept >= 4);
+    let log = proxy.envoy.log();
+    assert!(
+        !log.contains("[error]") && !log.contains("[critical]"),
+        "{log}"
+    );
 }

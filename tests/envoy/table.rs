@@ -7,15 +7,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use libtest_mimic::{Failed, Trial};
 use request_id_rules::policy::IdFormat;
 use test_support::cases::{self, Case, Echo, Line};
-use test_support::commands::command;
+use test_support::project;
 use test_support::reference::Config;
-use test_support::verdict::ExpectedId;
+use test_support::verdict::{self, ExpectedId};
 
-use crate::testbed::{Exchange, Setup, Shared, Testbed, is_new_of};
+use crate::testbed::{
+    Exchange, REQUEST_HEADERS_OF_ENVOY, RESPONSE_HEADERS_OF_ENVOY, Setup, SharedTestbeds, Testbed,
+};
 use test_support::client::{Headers, all};
 use xtask::{module, root};
 
-pub fn trials(shared: &Arc<Shared>) -> Vec<Trial> {
+pub fn trials(shared: &Arc<SharedTestbeds>) -> Vec<Trial> {
     let new_ids = Arc::<Mutex<HashSet<String>>>::default();
     let mut trials = Vec::new();
     for sampling in [None, Some(50), Some(100)] {
@@ -28,7 +30,7 @@ pub fn trials(shared: &Arc<Shared>) -> Vec<Trial> {
             trials.push(Trial::test(
                 format!("case: {}{traced}", case.name),
                 move || {
-                    let exchange = shared.traced(sampling)?.exchange_case(&case);
+                    let exchange = shared.get(sampling)?.exchange_case(&case);
                     let mut new_ids = new_ids.lock().unwrap_or_else(PoisonError::into_inner);
                     // With tracing, the default configuration is the one that is shipped.
                     let is_shipped = sampling.is_some() && case.config.is_empty();
@@ -59,34 +61,28 @@ fn tracing_could_change(case: &Case) -> bool {
 /// Before the exports that Envoy need not call are removed, so with all callbacks of the SDK.
 fn the_module_of_cargo() -> Result<(), Failed> {
     let folder = root().join("target/plain-cargo");
-    let built = command("cargo")
-        .args([
-            "build",
-            "--locked",
-            "--release",
-            "--target",
-            "wasm32-wasip1",
-        ])
-        .arg("--target-dir")
+    let built = project::command("cargo")
+        .args("build --locked --release --target wasm32-wasip1 --target-dir".split(' '))
         .arg(&folder)
         .status()?;
     assert!(built.success(), "cargo cannot build the module");
-    let folder = folder.join("wasm32-wasip1/release");
-    let files = fs::read_dir(&folder)?.map(|file| file.expect("a file").path());
-    let modules: Vec<_> = files
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "wasm")
-        })
-        .collect();
-    assert_eq!(modules, [folder.join("request_id_filter.wasm")]);
-    let (exports, _) = module::interface(&fs::read(&modules[0])?)?;
+    let files = fs::read_dir(folder.join("wasm32-wasip1/release"))?
+        .map(|file| file.map(|file| file.path()));
+    let mut files = files.collect::<Result<Vec<_>, _>>()?;
+    files.retain(|path| {
+        path.extension()
+            .is_some_and(|extension| extension == "wasm")
+    });
+    let [module] = &files[..] else {
+        panic!("cargo must build one module: {files:?}");
+    };
+    let (exports, _) = module::interface(&fs::read(module)?)?;
     assert!(exports.contains(&"proxy_on_request_body".to_owned()));
 
     let testbed = Testbed::start(Setup {
-        module: Some(modules[0].clone()),
+        module: Some(module.clone()),
         ..Setup::default()
-    })?;
+    });
     let mut new_ids = HashSet::new();
     for case in cases::all() {
         println!("{}", case.name);
@@ -115,9 +111,9 @@ fn check_id(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<String>) -> 
             let theirs = as_passed_on(&case.upstream);
             let theirs = all(&theirs, case.header);
             assert_eq!(response, theirs, "{exchange:#?}");
-            match (&case.verdict.id, &exchange.upstream[..]) {
+            match (&case.verdict.id, &exchange.received[..]) {
                 (ExpectedId::Is(id), _) => id.clone(),
-                (ExpectedId::New(_), [seen]) => all(&seen.headers, case.header).concat(),
+                (ExpectedId::New(_), [received]) => received.all(case.header).concat(),
                 // Nobody but the log saw it.
                 (ExpectedId::New(_), _) => return access_logged(exchange, "request_id"),
             }
@@ -126,8 +122,8 @@ fn check_id(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<String>) -> 
     match &case.verdict.id {
         ExpectedId::Is(expected) => assert_eq!(id, *expected, "{exchange:#?}"),
         ExpectedId::New(format) => {
-            let id = String::from_utf8(id.clone()).expect("text");
-            assert!(is_new_of(*format, &id), "{id}");
+            let id = String::from_utf8(id.clone()).expect("the text is UTF-8");
+            assert!(verdict::is_new(*format, &id), "{id}");
             assert!(new_ids.insert(id.clone()), "{id} was given before");
         }
     }
@@ -150,7 +146,7 @@ fn check_id(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<String>) -> 
 fn access_logged(exchange: &Exchange, key: &str) -> Vec<u8> {
     exchange.access_log[key]
         .as_str()
-        .expect("an id in the log")
+        .expect("there is an id in the log")
         .into()
 }
 
@@ -169,64 +165,50 @@ fn as_logged(id: &[u8]) -> Vec<u8> {
 /// What reaches the upstream.
 fn check_request(case: &Case, exchange: &Exchange, id: &[u8]) {
     if case.rejected.is_some() {
-        assert!(exchange.upstream.is_empty(), "{exchange:#?}");
+        assert!(exchange.received.is_empty(), "{exchange:#?}");
         return;
     }
-    let seen = &exchange.seen().headers;
+    let received = &exchange.received().headers;
     let sent = as_passed_on(&case.request);
-    let ids = all(seen, case.header);
+    let ids = all(received, case.header);
     if case.verdict.sets_id {
         assert_eq!(ids, [id], "{exchange:#?}");
     } else {
         assert_eq!(ids.concat(), id, "{exchange:#?}");
     }
     let originals = case.verdict.originals(&all(&sent, cases::ORIGINAL));
-    assert_eq!(all(seen, cases::ORIGINAL), originals, "{exchange:#?}");
+    assert_eq!(all(received, cases::ORIGINAL), originals, "{exchange:#?}");
 
     let by_filter = [case.header, cases::ORIGINAL];
-    let by_envoy = [
-        "host",
-        "x-forwarded-proto",
-        "x-envoy-expected-rq-timeout-ms",
-        "x-envoy-internal",
-        "x-envoy-external-address",
-        "x-b3-traceid",
-        "x-b3-spanid",
-        "x-b3-parentspanid",
-        "x-b3-sampled",
-    ];
-    assert_eq!(
-        without(&without(seen, &by_envoy), &by_filter),
-        without(&sent, &by_filter)
-    );
+    let by_envoy: Vec<_> = REQUEST_HEADERS_OF_ENVOY.split(' ').collect();
+    let others = |lines| without(&without(lines, &by_envoy), &by_filter);
+    assert_eq!(others(received), others(&sent));
 }
 
-/// What reaches the client, the id aside.
+/// What reaches the client, apart from the id.
 fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
     let response = &exchange.response;
     if let Some(detail) = case.rejected {
         assert_eq!(response.status, 400);
         assert_eq!(response.all("content-type"), [b"application/problem+json"]);
-        let body: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
+        let body: serde_json::Value =
+            serde_json::from_slice(&response.body).expect("the text is valid JSON");
         let expected = serde_json::json!({
             "type": "about:blank",
             "title": "Bad Request",
             "status": 400,
             "detail": detail,
-            "request_id": std::str::from_utf8(id).expect("text"),
+            "request_id": std::str::from_utf8(id).expect("the text is UTF-8"),
         });
         assert_eq!(body, expected);
         assert_eq!(exchange.access_log["details"], "request_id_rejected");
         return;
     }
     assert_eq!(response.status, 200, "{exchange:#?}");
-    let mut others = vec![
-        "content-length",
-        "date",
-        "server",
-        "x-envoy-upstream-service-time",
-        case.header,
-    ];
+    let mut others: Vec<_> = RESPONSE_HEADERS_OF_ENVOY
+        .split(' ')
+        .chain([case.header])
+        .collect();
     if let Some(aws_id) = case.aws_id {
         assert_eq!(response.all("x-amzn-requestid"), [aws_id]);
         others.push("x-amzn-requestid");
@@ -250,27 +232,16 @@ fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
     );
 }
 
-/// What the filter did to get there, and what it said.
+/// The host calls that the filter made, and the line that it logged.
 fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
     let calls = exchange.traced("[vm->host] env.");
+    const KNOWN: &str = "proxy_get_current_time_nanoseconds( proxy_get_header_map_pairs( \
+         proxy_get_header_map_value( proxy_get_log_level( proxy_get_property( proxy_log( \
+         proxy_remove_header_map_value(0, proxy_replace_header_map_value( proxy_send_local_response( \
+         proxy_increment_metric( proxy_set_property(";
     for call in &calls {
-        let known = [
-            "proxy_get_current_time_nanoseconds(",
-            "proxy_get_header_map_pairs(",
-            "proxy_get_header_map_value(",
-            "proxy_get_log_level(",
-            "proxy_get_property(",
-            "proxy_log(",
-            "proxy_remove_header_map_value(0,",
-            "proxy_replace_header_map_value(",
-            "proxy_send_local_response(",
-            "proxy_increment_metric(",
-            "proxy_set_property(",
-        ];
-        assert!(
-            known.iter().any(|known| call.starts_with(known)),
-            "unexpected: {call}"
-        );
+        let is_known = KNOWN.split(' ').any(|known| call.starts_with(known));
+        assert!(is_known, "unexpected: {call}");
     }
     let count = |call: &str| calls.iter().filter(|known| known.starts_with(call)).count();
     let changes = (
@@ -287,7 +258,7 @@ fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
                 .iter()
                 .any(|line| line.contains("proxy_on_tick("))
     );
-    let mut config = Config::read(case.config.as_bytes()).expect("a configuration");
+    let mut config = Config::read(case.config.as_bytes()).expect("the configuration is valid");
     config.log_origin = log_origin;
     assert_eq!(
         count("proxy_set_property("),

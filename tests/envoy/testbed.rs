@@ -1,7 +1,8 @@
 //! One Envoy with the built module between a client and an upstream.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{Ipv4Addr, TcpListener};
+use std::fmt::Debug;
+use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,16 +18,28 @@ use xtask::module;
 
 use test_support::cases::{self, Case, Line};
 use test_support::client::{Connection, Response};
-use test_support::upstream::{Reply, Seen, Upstream};
+use test_support::shipped::cluster;
+pub use test_support::shipped::{FILTER, MANAGER, PLUGIN};
+use test_support::upstream::{ReceivedRequest, Reply, Upstream, free_ports};
+use test_support::verdict;
 
 /// A test of this program: its name and what it does.
 pub type Test = (&'static str, fn(&Testbed));
 
-/// How a testbed is set up.
+/// Lists the tests of a module, which are named as cargo names tests: by module and function.
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        pub const TESTS: &[$crate::testbed::Test] =
+            &[$((concat!(module_path!(), "::", stringify!($test)), $test)),*];
+    };
+}
+pub(crate) use tests;
+
+/// How a testbed differs from the default one, in which one worker logs every call of the filter.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
-    /// Whether several workers serve, and of the filter nothing but warnings is logged.
-    pub workers: bool,
+    /// Whether two workers serve, and the filter logs nothing but warnings.
+    pub has_two_workers: bool,
     /// The percentage of requests to trace, if requests are traced. The table's default
     /// configuration is then the one that the project ships.
     pub sampling: Option<u32>,
@@ -36,29 +49,34 @@ pub struct Setup {
     pub without: &'static [&'static str],
 }
 
-/// The testbeds that tests share, each made by the first test that needs it.
+/// The testbeds that tests share, by the percentage of requests that are traced. The first test that needs a
+/// testbed starts it.
 #[derive(Default)]
-pub struct Shared([OnceLock<Result<Testbed, String>>; 3]);
+pub struct SharedTestbeds([OnceLock<Option<Testbed>>; 3]);
 
-impl Shared {
-    /// With so many per cent of the requests traced, or without tracing.
-    pub fn traced(&self, sampling: Option<u32>) -> Result<&Testbed, String> {
-        let [plain, half, whole] = &self.0;
-        let testbed = match sampling {
-            None => plain,
-            Some(50) => half,
-            Some(100) => whole,
+impl SharedTestbeds {
+    pub fn get(&self, sampling: Option<u32>) -> Result<&Testbed, &str> {
+        let place = match sampling {
+            None => 0,
+            Some(50) => 1,
+            Some(100) => 2,
             Some(other) => panic!("no testbed samples {other} %"),
         };
         let setup = Setup {
             sampling,
             ..Setup::default()
         };
-        testbed
-            .get_or_init(|| Testbed::start(setup).map_err(|error| format!("{error:#}")))
-            .as_ref()
-            .map_err(Clone::clone)
+        let testbed = self.0[place].get_or_init(|| catch_unwind(|| Testbed::start(setup)).ok());
+        testbed.as_ref().ok_or("the testbed has not started")
     }
+}
+
+/// Returns each configuration of the table once.
+pub fn configurations() -> Vec<&'static str> {
+    let mut configurations: Vec<_> = cases::all().iter().map(|case| case.config).collect();
+    configurations.sort_unstable();
+    configurations.dedup();
+    configurations
 }
 
 pub struct Testbed {
@@ -75,12 +93,12 @@ pub struct Testbed {
     settled: AtomicUsize,
 }
 
-/// What was sent and what came of it.
+/// What was sent and what became of it.
 #[derive(Debug)]
 pub struct Exchange {
     pub response: Response,
-    /// What reached the upstream, with each attempt.
-    pub upstream: Vec<Seen>,
+    /// What the upstream received, with each attempt.
+    pub received: Vec<ReceivedRequest>,
     /// What Envoy logged of the filter: each call between the two, and the filter's own lines.
     pub trace: Vec<String>,
     /// The line of the access log.
@@ -94,50 +112,43 @@ impl Exchange {
         marked.map(|(_, rest)| rest).collect()
     }
 
-    /// The only request that reached the upstream.
+    /// The only request that the upstream received.
     #[track_caller]
-    pub fn seen(&self) -> &Seen {
-        assert_eq!(self.upstream.len(), 1, "{self:#?}");
-        &self.upstream[0]
+    pub fn received(&self) -> &ReceivedRequest {
+        assert_eq!(self.received.len(), 1, "{self:#?}");
+        &self.received[0]
     }
 }
 
 impl Testbed {
-    pub fn start(setup: Setup) -> anyhow::Result<Self> {
-        module::build()?;
+    pub fn start(setup: Setup) -> Self {
+        module::build().expect("the module can be built");
         let (upstream, collector) = (Upstream::start(), Upstream::start());
-        let (workers, level) = if setup.workers {
-            ("2", "wasm:warning")
+        let configurations = configurations();
+        let mut config = config(upstream.port, &configurations);
+        setup.apply(&mut config, collector.port);
+        let (workers, level) = if setup.has_two_workers {
+            (2, "warning")
         } else {
-            ("1", "wasm:trace")
+            (1, "trace")
         };
-        let arguments = [
-            "--concurrency",
-            workers,
-            "--log-level",
-            "error",
-            "--component-log-level",
-            level,
-        ];
-        let mut configurations: Vec<_> = cases::all().iter().map(|case| case.config).collect();
-        configurations.sort_unstable();
-        configurations.dedup();
-        let mut config = config(upstream.port, &configurations)?;
-        setup.apply(&mut config, collector.port)?;
-        let envoy = Process::start(&config, &Output::Kept, &arguments)?;
-        let mut ports = HashMap::new();
-        for (number, configuration) in configurations.into_iter().enumerate() {
-            ports.insert(configuration, envoy.port(&listener_name(number))?);
-        }
-        Ok(Self {
+        let arguments =
+            format!("--concurrency {workers} --log-level error --component-log-level wasm:{level}");
+        let envoy = start(&config, &arguments);
+        let port = |name: &str| envoy.port(name).expect("Envoy listens");
+        let numbered = configurations.into_iter().enumerate();
+        let ports: HashMap<_, _> = numbered
+            .map(|(number, text)| (text, port(&listener_name(number))))
+            .collect();
+        Self {
             port: ports[""],
-            edge: envoy.port("edge")?,
+            edge: port("edge"),
             ports,
             upstream,
             envoy,
             exchanges: AtomicUsize::default(),
             settled: AtomicUsize::default(),
-        })
+        }
     }
 
     /// How many plugins the filter is here.
@@ -224,7 +235,7 @@ impl Testbed {
         self.finish(mark, &path, response)
     }
 
-    /// Collects what Envoy says of a request once it is over.
+    /// Collects what Envoy logs of a request once it is over.
     pub fn finish(&self, mark: usize, path: &str, response: Response) -> Exchange {
         // The end of another request may be logged after the mark, so this waits for the end of the
         // first context that was created since.
@@ -246,7 +257,7 @@ impl Testbed {
             .unwrap_or_else(|error| panic!("{error:#}"));
         Exchange {
             response,
-            upstream: self.upstream.seen(path),
+            received: self.upstream.received(path),
             trace,
             access_log: self.access_log(mark, path),
         }
@@ -259,7 +270,7 @@ impl Testbed {
             .envoy
             .lines_until(mark, |line| line.starts_with('{') && line.contains(&path))
             .unwrap_or_else(|error| panic!("{error:#}"));
-        serde_json::from_str(&lines[lines.len() - 1]).expect("JSON in the access log")
+        serde_json::from_str(&lines[lines.len() - 1]).expect("the access log consists of JSON")
     }
 }
 
@@ -273,19 +284,18 @@ pub fn get(host: &str, path: &str, lines: &[Line]) -> Vec<u8> {
     request
 }
 
-/// Where, in a listener, the connection manager stands, our filter, and its plugin.
-pub const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
-pub const FILTER: &str = "/filter_chains/0/filters/0/typed_config/http_filters/0";
-pub const PLUGIN: &str =
-    "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
+/// The request headers that Envoy sets or removes itself: the last ones after an internal redirect and with tracing.
+pub const REQUEST_HEADERS_OF_ENVOY: &str = "host content-length x-forwarded-proto x-envoy-expected-rq-timeout-ms \
+     x-envoy-internal x-envoy-external-address x-envoy-original-url x-b3-traceid x-b3-spanid x-b3-parentspanid \
+     x-b3-sampled";
+/// The response headers that Envoy sets itself.
+pub const RESPONSE_HEADERS_OF_ENVOY: &str =
+    "content-length date server x-envoy-upstream-service-time";
 
 impl Setup {
-    pub fn apply(&self, config: &mut Value, collector: u16) -> anyhow::Result<()> {
-        let shipped = envoy::shipped(0, 0)?
-            .pointer(&format!(
-                "/static_resources/listeners/0{PLUGIN}/configuration"
-            ))
-            .cloned();
+    pub fn apply(&self, config: &mut Value, collector: u16) {
+        let mut shipped = envoy::shipped(0, 0).expect("the configuration can be read");
+        let shipped = at(&mut listeners(&mut shipped)[0], PLUGIN)["configuration"].take();
         for listener in listeners(config)
             .iter_mut()
             .filter(|listener| listener["name"] != "demo")
@@ -294,28 +304,21 @@ impl Setup {
                 at(listener, MANAGER)["tracing"] = tracing(sampling);
                 let plugin = at(listener, PLUGIN);
                 if plugin["configuration"] == string_value("") {
-                    plugin["configuration"] = shipped
-                        .clone()
-                        .expect("a configuration in envoy/envoy.yaml");
+                    plugin["configuration"] = shipped.clone();
                 }
             }
             if let Some(module) = &self.module {
-                let file = format!("{PLUGIN}/vm_config/code/local/filename");
-                *at(listener, &file) = json!(module);
+                at(listener, PLUGIN)["vm_config"]["code"]["local"]["filename"] = json!(module);
             }
             if !self.without.is_empty() {
                 restrict(listener, self.without);
             }
         }
-        let clusters = at(config, "/static_resources/clusters")
-            .as_array_mut()
-            .expect("a list");
-        clusters.push(cluster("collector", collector));
-        Ok(())
+        clusters(config).push(cluster("collector", collector));
     }
 }
 
-/// Has a connection manager trace so many per cent of its requests, to the cluster `collector`.
+/// Returns the setting that traces this percentage of the requests, to the cluster `collector`.
 pub fn tracing(sampling: u32) -> Value {
     json!({
         "random_sampling": {"value": sampling},
@@ -332,41 +335,17 @@ pub fn tracing(sampling: u32) -> Value {
 }
 
 /// What the module and Envoy call each other by for a plain request.
-const HOST_CALLS: [&str; 28] = [
-    "environ_get",
-    "environ_sizes_get",
-    "fd_write",
-    "proc_exit",
-    "random_get",
-    "proxy_call_foreign_function",
-    "proxy_define_metric",
-    "proxy_get_buffer_bytes",
-    "proxy_get_current_time_nanoseconds",
-    "proxy_get_header_map_pairs",
-    "proxy_get_header_map_value",
-    "proxy_get_log_level",
-    "proxy_get_property",
-    "proxy_increment_metric",
-    "proxy_log",
-    "proxy_remove_header_map_value",
-    "proxy_replace_header_map_value",
-    "proxy_send_local_response",
-    "proxy_set_property",
-    "proxy_set_tick_period_milliseconds",
-    "proxy_on_configure",
-    "proxy_on_context_create",
-    "proxy_on_delete",
-    "proxy_on_done",
-    "proxy_on_request_headers",
-    "proxy_on_response_headers",
-    "proxy_on_tick",
-    "proxy_on_vm_start",
-];
+const HOST_CALLS: &str = "environ_get environ_sizes_get fd_write proc_exit random_get proxy_call_foreign_function \
+     proxy_define_metric proxy_get_buffer_bytes proxy_get_current_time_nanoseconds proxy_get_header_map_pairs \
+     proxy_get_header_map_value proxy_get_log_level proxy_get_property proxy_increment_metric proxy_log \
+     proxy_remove_header_map_value proxy_replace_header_map_value proxy_send_local_response proxy_set_property \
+     proxy_set_tick_period_milliseconds proxy_on_configure proxy_on_context_create proxy_on_delete proxy_on_done \
+     proxy_on_request_headers proxy_on_response_headers proxy_on_tick proxy_on_vm_start";
 
 /// Makes the filter of a listener do without these host calls.
 pub fn restrict(listener: &mut Value, without: &[&str]) {
-    let allowed = HOST_CALLS.iter().filter(|call| !without.contains(call));
-    let allowed: Value = allowed.map(|call| (*call, json!({}))).collect();
+    let allowed = HOST_CALLS.split(' ').filter(|call| !without.contains(call));
+    let allowed: Value = allowed.map(|call| (call, json!({}))).collect();
     at(listener, PLUGIN)["capability_restriction_config"] =
         json!({"allowed_capabilities": allowed});
 }
@@ -377,8 +356,9 @@ pub fn listener_name(number: usize) -> String {
 
 /// `envoy/envoy.yaml` on free ports, changed for tests: a listener for each configuration of the
 /// filter, the test's upstream in place of the demo's, and routes that end in each way a route can.
-pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
-    let mut config = envoy::shipped(0, 0)?;
+pub fn config(upstream: u16, configurations: &[&str]) -> Value {
+    let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
+    config["node"] = json!({"id": "test", "cluster": "test"}); // which discovery requires
     let listener = at(&mut config, "/static_resources/listeners/0");
     let manager = at(listener, MANAGER);
     // The table has a header with an underscore, and shows that it is another one.
@@ -427,23 +407,20 @@ pub fn config(upstream: u16, configurations: &[&str]) -> anyhow::Result<Value> {
     for (number, configuration) in configurations.iter().enumerate() {
         listeners.push(with_configuration(&listener_name(number), configuration));
     }
-    let refused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port();
-    let h2 = crate::protocols::start_http2_upstream()?;
-    let mut with_http2 = cluster("h2", h2);
+    let [refused] = free_ports();
+    let mut with_http2 = cluster("h2", crate::echo::start_http2());
     with_http2["typed_extension_protocol_options"] = json!({
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
             "explicit_http_config": {"http2_protocol_options": {}},
         }
     });
-    *at(&mut config, "/static_resources/clusters") = json!([
+    *clusters(&mut config) = vec![
         cluster("demo", upstream),
         cluster("refused", refused),
-        with_http2
-    ]);
-    Ok(config)
+        with_http2,
+    ];
+    config
 }
 
 /// How a configuration is given to the filter.
@@ -451,17 +428,22 @@ pub fn string_value(text: &str) -> Value {
     json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text})
 }
 
-pub fn cluster(name: &str, port: u16) -> Value {
-    json!({"name": name, "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
-        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
-    ]}]}})
-}
-
 /// The listeners of a configuration.
 pub fn listeners(config: &mut Value) -> &mut Vec<Value> {
-    at(config, "/static_resources/listeners")
-        .as_array_mut()
-        .expect("a list")
+    let listeners = config["static_resources"]["listeners"].as_array_mut();
+    listeners.expect("the configuration has listeners")
+}
+
+/// The clusters of a configuration.
+pub fn clusters(config: &mut Value) -> &mut Vec<Value> {
+    let clusters = config["static_resources"]["clusters"].as_array_mut();
+    clusters.expect("the configuration has clusters")
+}
+
+/// The HTTP filters of a listener.
+pub fn filters(listener: &mut Value) -> &mut Vec<Value> {
+    let filters = at(listener, MANAGER)["http_filters"].as_array_mut();
+    filters.expect("the listener has HTTP filters")
 }
 
 pub fn at<'a>(value: &'a mut Value, pointer: &str) -> &'a mut Value {
@@ -470,41 +452,42 @@ pub fn at<'a>(value: &'a mut Value, pointer: &str) -> &'a mut Value {
         .unwrap_or_else(|| panic!("envoy/envoy.yaml has no {pointer}"))
 }
 
-/// Waits until `look` sees what is wanted; panics with how things stand if it does not in time.
-pub fn eventually(limit: Duration, mut look: impl FnMut() -> (bool, String)) {
+/// Looks until it sees what is wanted, and panics with what it saw last if that takes too long.
+pub fn eventually<T: Debug>(
+    limit: Duration,
+    mut look: impl FnMut() -> T,
+    is_wanted: impl Fn(&T) -> bool,
+) -> T {
     let started = Instant::now();
     loop {
-        let (is_as_wanted, how_things_stand) = look();
-        if is_as_wanted {
-            return;
+        let seen = look();
+        if is_wanted(&seen) {
+            return seen;
         }
-        assert!(started.elapsed() < limit, "{how_things_stand}");
+        assert!(
+            started.elapsed() < limit,
+            "after {limit:?} it is still {seen:?}"
+        );
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Whether `id` is a new one by default: a version 4 UUID in lower case.
-pub fn is_new(id: &str) -> bool {
-    is_new_of(IdFormat::Uuid4, id)
+/// Returns the only statistic of Envoy whose name ends with this.
+pub fn statistic(envoy: &Process, name: &str) -> u64 {
+    let statistics = envoy.get("/stats").expect("Envoy shows its statistics");
+    let lines = statistics.lines().filter_map(|line| line.split_once(": "));
+    let found: Vec<_> = lines.filter(|(known, _)| known.ends_with(name)).collect();
+    assert_eq!(found.len(), 1, "{name}: {found:?}");
+    found[0].1.parse().expect("a statistic is a number")
 }
 
-/// Whether `id` has the form of a new one.
-pub fn is_new_of(format: IdFormat, id: &str) -> bool {
-    let version = match format {
-        IdFormat::Uuid4 => b'4',
-        IdFormat::Uuid7 => b'7',
-        IdFormat::Hex32 => {
-            return id.len() == 32
-                && id
-                    .bytes()
-                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        }
-    };
-    id.len() == 36
-        && id.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            14 => byte == version,
-            19 => b"89ab".contains(&byte),
-            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
-        })
+/// Starts an Envoy with arguments that blanks separate.
+pub fn start(config: &Value, arguments: &str) -> Process {
+    let arguments: Vec<_> = arguments.split(' ').collect();
+    Process::start(config, &Output::Kept, &arguments).unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// Whether `id` is a new one by default: a version 4 UUID in lower case.
+pub fn is_new(id: &str) -> bool {
+    verdict::is_new(IdFormat::Uuid4, id)
 }

@@ -1,5 +1,5 @@
-//! What becomes of requests if the filter ever traps. Nothing that comes makes it, so here is a
-//! module that does.
+//! What becomes of requests if the filter ever traps. We know of no request that makes it trap, so these tests use a
+//! module that does so on purpose.
 
 use std::fs;
 use std::thread;
@@ -8,109 +8,105 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use walrus::ir::{BinaryOp, Binop, Const, LocalGet, Value as Constant};
-use xtask::envoy::{Output, Process};
+use xtask::envoy::Process;
 use xtask::module;
 
 use crate::counters::counters;
-use crate::testbed::{self, PLUGIN, Test, Testbed, at, eventually, get, is_new, listeners};
-use test_support::client::{self, Connection, Response};
+use crate::testbed::{self, PLUGIN, Testbed, at, eventually, get, is_new, listeners, tests};
+use test_support::client::{Connection, Response};
 use test_support::upstream::{Reply, Upstream};
 
-pub const TESTS: &[Test] = &[
-    (
-        "trap: with FAIL_RELOAD, as shipped, the filter comes back",
-        reload,
-    ),
-    ("trap: with FAIL_OPEN requests go on without it", open),
-    (
-        "trap: with fail_open requests go on without it, those under way too",
-        old_open,
-    ),
-    ("trap: with FAIL_CLOSED the worker answers 503", closed),
+tests![
+    with_fail_reload_as_shipped_the_filter_comes_back,
+    with_fail_open_requests_go_on_without_the_filter,
+    with_the_old_fail_open_requests_under_way_go_on_too,
+    with_fail_closed_the_worker_answers_503,
 ];
 
-/// A request of so many headers makes the module of [`trapping`] trap.
-const TOO_MANY: usize = 50;
+/// A request with this many headers makes the module of [`trapping`] trap.
+const TRAPPING_HEADER_COUNT: usize = 50;
 
 /// The built module, with these instructions before those of its request callback.
 fn trapping() -> Vec<u8> {
-    let built = module::build().expect("a module");
-    let mut module = walrus::Module::from_file(built).expect("the built module");
+    let built = module::build().expect("the module can be built");
+    let mut module = walrus::Module::from_file(built).expect("the module can be read");
     let callback = module.exports.get_func("proxy_on_request_headers");
-    let callback = module.funcs.get_mut(callback.expect("the callback"));
+    let callback = module
+        .funcs
+        .get_mut(callback.expect("the module exports the callback"));
     let callback = callback.kind.unwrap_local_mut();
     let count = callback.args[1];
-    callback
-        .builder_mut()
-        .func_body()
-        .instr_at(0, LocalGet { local: count })
-        .instr_at(
-            1,
-            Const {
-                value: Constant::I32(TOO_MANY as i32),
-            },
-        )
-        .instr_at(
-            2,
-            Binop {
-                op: BinaryOp::I32GeU,
-            },
-        )
-        .if_else_at(
-            3,
-            None,
-            |then| {
-                then.unreachable();
-            },
-            |_| {},
-        );
+    let limit = Const {
+        value: Constant::I32(TRAPPING_HEADER_COUNT as i32),
+    };
+    let is_reached = Binop {
+        op: BinaryOp::I32GeU,
+    };
+    let mut body = callback.builder_mut().func_body();
+    body.instr_at(0, LocalGet { local: count })
+        .instr_at(1, limit)
+        .instr_at(2, is_reached);
+    let trap = |then: &mut walrus::InstrSeqBuilder| {
+        then.unreachable();
+    };
+    body.if_else_at(3, None, trap, |_| {});
     module.emit_wasm()
 }
+
+/// The statistic that counts how often Envoy has loaded the module again.
+const RELOADS: &str = "wasm.request-id.vm_reload_success";
 
 /// How many requests are under way on each of the two workers when the first traps.
 const UNDER_WAY: usize = 8;
 
 /// How long the upstream takes for each.
-const UPSTREAM: Duration = Duration::from_secs(3);
+const UPSTREAM_DELAY: Duration = Duration::from_secs(3);
 
 /// Longer than Envoy waits between loading a module and loading it anew (1 to 1.5 s).
-const LOADED: Duration = Duration::from_millis(1600);
+const RELOAD_BACKOFF: Duration = Duration::from_millis(1600);
 
 /// An Envoy whose filter has trapped on the first of two workers.
-struct Trapped {
+struct TrappedEnvoy {
     envoy: Process,
     port: u16,
-    /// What the request got that made it trap.
+    /// The response to the request that made the filter trap.
     trapping: Response,
-    /// What those got that were under way on the first worker, and the ids that the upstream saw.
+    /// The responses to the requests that were under way on the first worker, and the ids that the upstream received.
     under_way: [(Response, String); UNDER_WAY],
-    /// How long after the trap they had it.
+    /// How long after the trap these responses had arrived.
     after: Duration,
-    /// What the one got whose response had begun.
+    /// The response that had begun before the trap.
     begun: Response,
     _folder: TempDir,
 }
 
-impl Trapped {
-    /// With `policy` in place of the shipped failure policy. Whatever it is, nothing happens to
-    /// requests on the other worker.
+impl TrappedEnvoy {
+    /// Starts an Envoy with `policy` in place of the shipped failure policy, and traps. With every policy, the requests
+    /// on the other worker succeed.
     fn with(policy: &Value) -> Self {
         let upstream = Upstream::start();
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("trapping.wasm");
-        fs::write(&file, trapping()).expect("a file");
-        let mut config = testbed::config(upstream.port, &[""]).expect("a configuration");
-        let listener = listeners(&mut config).last_mut().expect("our listener");
-        let name = listener["name"].as_str().expect("a name").to_owned();
+        fs::write(&file, trapping()).expect("the file can be written");
+        let mut config = testbed::config(upstream.port, &[""]);
+        let listener = listeners(&mut config)
+            .last_mut()
+            .expect("the configuration has a listener");
+        let name = listener["name"]
+            .as_str()
+            .expect("there is a name")
+            .to_owned();
         listener["stat_prefix"] = "main".into();
         let plugin = at(listener, PLUGIN);
-        *at(plugin, "/vm_config/code/local/filename") = file.to_str().expect("a path").into();
-        let plugin = plugin.as_object_mut().expect("an object");
-        plugin.remove("failure_policy").expect("a shipped policy");
-        plugin.extend(policy.as_object().expect("an object").clone());
-        let arguments = ["--concurrency", "2", "--log-level", "error"];
-        let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
-        let port = envoy.port(&name).expect("a port");
+        *at(plugin, "/vm_config/code/local/filename") =
+            file.to_str().expect("the value is a path").into();
+        let plugin = plugin.as_object_mut().expect("the value is an object");
+        plugin
+            .remove("failure_policy")
+            .expect("the shipped configuration has a failure policy");
+        plugin.extend(policy.as_object().expect("the value is an object").clone());
+        let envoy = testbed::start(&config, "--concurrency 2 --log-level error");
+        let port = envoy.port(&name).expect("Envoy listens");
 
         let open = |worker| connect(&envoy, port, worker);
         let connections = [0, 1].map(|worker| [(); UNDER_WAY].map(|()| open(worker)));
@@ -120,7 +116,7 @@ impl Trapped {
             connections.map(|mut connection| {
                 number += 1;
                 let path = format!("/{number}");
-                upstream.expect(&path, Reply::Later(UPSTREAM, bytes_of(b"ok")));
+                upstream.expect(&path, Reply::Later(UPSTREAM_DELAY, bytes_of(b"ok")));
                 connection.send(&get("test", &path, &[]));
                 (connection, path)
             })
@@ -128,28 +124,26 @@ impl Trapped {
         let answered = |requests: [(Connection, String); UNDER_WAY]| {
             requests.map(|(mut connection, path)| {
                 let response = connection.receive();
-                let seen = upstream.seen(&path);
-                assert_eq!(seen.len(), 1, "{seen:?}");
-                let id = client::all(&seen[0].headers, "x-request-id").concat();
-                (response, String::from_utf8(id).expect("ASCII"))
+                let received = upstream.received(&path);
+                assert_eq!(received.len(), 1, "{received:?}");
+                let id = received[0].all("x-request-id").concat();
+                (response, String::from_utf8(id).expect("the value is ASCII"))
             })
         };
         let whole = bytes_of(b"ok");
         let (first, rest) = whole.split_at(whole.len() - 1);
         upstream.expect(
             "/begun",
-            Reply::InTwo(first.to_vec(), UPSTREAM, rest.to_vec()),
+            Reply::InTwo(first.to_vec(), UPSTREAM_DELAY, rest.to_vec()),
         );
         begun.send(&get("test", "/begun", &[("connection", b"close".to_vec())]));
-        thread::sleep(LOADED);
+        thread::sleep(RELOAD_BACKOFF);
         let all = 2 * UNDER_WAY as u64 + 1;
-        eventually(Duration::from_secs(1), || {
-            let counted = counters(&envoy)["generated"];
-            (counted == all, format!("{counted} of {all} are under way"))
-        });
+        let generated = || counters(&envoy)["generated"];
+        eventually(Duration::from_secs(1), generated, |count| *count == all);
 
         let started = Instant::now();
-        last.send(&get("test", "/", &too_many()));
+        last.send(&get("test", "/", &trapping_headers()));
         let trapping = last.receive();
         let under_way = answered(here);
         let after = started.elapsed();
@@ -188,8 +182,8 @@ impl Trapped {
 }
 
 /// A request that makes the module trap.
-fn too_many() -> Vec<(&'static str, Vec<u8>)> {
-    vec![("x-one-more", b"1".to_vec()); TOO_MANY]
+fn trapping_headers() -> Vec<(&'static str, Vec<u8>)> {
+    vec![("x-one-more", b"1".to_vec()); TRAPPING_HEADER_COUNT]
 }
 
 /// A connection to this worker: which one takes a connection is up to the kernel.
@@ -197,25 +191,13 @@ fn connect(envoy: &Process, port: u16, worker: usize) -> Connection {
     let taken = || {
         [0, 1].map(|worker| {
             let name = format!("listener.main.worker_{worker}.downstream_cx_total");
-            let stats = envoy.get(&format!("/stats?filter=^{name}$"));
-            let stats = stats.expect("stats");
-            let count = stats.trim().rsplit(": ").next().expect("a count");
-            count
-                .parse::<u64>()
-                .unwrap_or_else(|_| panic!("{name}: {stats:?}"))
+            testbed::statistic(envoy, &name)
         })
     };
     for _ in 0..100 {
         let before = taken();
         let connection = Connection::open(port);
-        let mut now = before;
-        eventually(Duration::from_secs(10), || {
-            now = taken();
-            (
-                now != before,
-                format!("no worker takes the connection: {now:?}"),
-            )
-        });
+        let now = eventually(Duration::from_secs(10), taken, |now| *now != before);
         if now[worker] > before[worker] {
             return connection;
         }
@@ -230,8 +212,8 @@ fn bytes_of(body: &[u8]) -> Vec<u8> {
 
 /// Those under way fail when their response comes, with the id that the upstream saw; a response that
 /// has begun ends where it is.
-fn assert_those_under_way_fail(trapped: &Trapped) {
-    let Trapped { trapping, .. } = trapped;
+fn assert_those_under_way_fail(trapped: &TrappedEnvoy) {
+    let TrappedEnvoy { trapping, .. } = trapped;
     assert!(
         is_new(&trapping.id()) && trapping.status == 503,
         "{trapping:?}"
@@ -250,37 +232,39 @@ fn assert_those_under_way_fail(trapped: &Trapped) {
     );
 }
 
-/// For as long as one can wait in a test.
-fn assert_for_ever(trapped: &Trapped, is_so: impl Fn(&Response) -> bool) {
+/// Checks that the responses stay like this for longer than Envoy waits before it loads a module again.
+fn assert_permanent(trapped: &TrappedEnvoy, is_so: impl Fn(&Response) -> bool) {
     let started = Instant::now();
-    while started.elapsed() < LOADED {
+    while started.elapsed() < RELOAD_BACKOFF {
         let response = trapped.request(0);
         assert!(is_so(&response), "{response:?}");
     }
-    let reloads = trapped.envoy.get("/stats?filter=vm_reload_success");
-    assert!(!reloads.expect("stats").contains("success: 1"));
+    assert_eq!(testbed::statistic(&trapped.envoy, RELOADS), 0);
 }
 
 fn has_no_id(response: &Response) -> bool {
     response.status == 200 && response.all("x-request-id").is_empty()
 }
 
-fn reload(_: &Testbed) {
-    let trapped = Trapped::with(&json!({"failure_policy": "FAIL_RELOAD"}));
+fn with_fail_reload_as_shipped_the_filter_comes_back(_: &Testbed) {
+    let trapped = TrappedEnvoy::with(&json!({"failure_policy": "FAIL_RELOAD"}));
     assert_those_under_way_fail(&trapped);
     let next = trapped.request(0);
     assert!(next.status == 200 && is_new(&next.id()), "{next:?}");
 
     // A module that is hardly loaded is not loaded again at once: 503 until it is.
-    thread::sleep(LOADED);
+    thread::sleep(RELOAD_BACKOFF);
     let mut failed = 0;
     for _ in 0..2 {
-        assert_eq!(trapped.send(0, &too_many()).status, 503);
+        assert_eq!(trapped.send(0, &trapping_headers()).status, 503);
         let started = Instant::now();
         let mut next = trapped.request(0);
         while next.status == 503 {
             failed += 1;
-            assert!(started.elapsed() < 2 * LOADED, "{failed} requests fail");
+            assert!(
+                started.elapsed() < 2 * RELOAD_BACKOFF,
+                "{failed} requests fail"
+            );
             thread::sleep(Duration::from_millis(10));
             next = trapped.request(0);
         }
@@ -292,29 +276,22 @@ fn reload(_: &Testbed) {
     }
     assert!(failed > 0);
 
-    // The counters go on. What was counted within the second before a trap may be lost.
+    // The counters continue. What was counted within the second before a trap may be lost.
     let before = counters(&trapped.envoy)["generated"];
     trapped.request(0);
-    eventually(Duration::from_secs(5), || {
-        let now = counters(&trapped.envoy)["generated"];
-        (now > before, format!("{before} generated, then {now}"))
-    });
-    let reloads = trapped.envoy.get("/stats?filter=vm_reload_success");
-    assert!(
-        reloads
-            .expect("stats")
-            .contains("wasm.request-id.vm_reload_success: 3")
-    );
+    let generated = || counters(&trapped.envoy)["generated"];
+    eventually(Duration::from_secs(5), generated, |count| *count > before);
+    assert_eq!(testbed::statistic(&trapped.envoy, RELOADS), 3);
 }
 
-fn open(_: &Testbed) {
-    let trapped = Trapped::with(&json!({"failure_policy": "FAIL_OPEN"}));
+fn with_fail_open_requests_go_on_without_the_filter(_: &Testbed) {
+    let trapped = TrappedEnvoy::with(&json!({"failure_policy": "FAIL_OPEN"}));
     assert_those_under_way_fail(&trapped);
-    assert_for_ever(&trapped, has_no_id);
+    assert_permanent(&trapped, has_no_id);
 }
 
-fn old_open(_: &Testbed) {
-    let trapped = Trapped::with(&json!({"fail_open": true}));
+fn with_the_old_fail_open_requests_under_way_go_on_too(_: &Testbed) {
+    let trapped = TrappedEnvoy::with(&json!({"fail_open": true}));
     assert!(has_no_id(&trapped.trapping), "{:?}", trapped.trapping);
     for (response, _) in &trapped.under_way {
         assert!(has_no_id(response), "{response:?}");
@@ -323,11 +300,11 @@ fn old_open(_: &Testbed) {
         (trapped.begun.status, &*trapped.begun.body),
         (200, &b"ok"[..])
     );
-    assert_for_ever(&trapped, has_no_id);
+    assert_permanent(&trapped, has_no_id);
 }
 
-fn closed(_: &Testbed) {
-    let trapped = Trapped::with(&json!({"failure_policy": "FAIL_CLOSED"}));
+fn with_fail_closed_the_worker_answers_503(_: &Testbed) {
+    let trapped = TrappedEnvoy::with(&json!({"failure_policy": "FAIL_CLOSED"}));
     assert_those_under_way_fail(&trapped);
-    assert_for_ever(&trapped, |response| response.status == 503);
+    assert_permanent(&trapped, |response| response.status == 503);
 }

@@ -1,7 +1,6 @@
 //! Configurations that are refused, and updates of a running filter, under load.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,33 +12,28 @@ use serde_json::{Value, json};
 use xtask::envoy::{Output, Process};
 
 use crate::testbed::{
-    self, FILTER, PLUGIN, Test, Testbed, at, eventually, is_new_of, listeners, string_value,
+    self, FILTER, PLUGIN, Testbed, at, eventually, listeners, string_value, tests,
 };
 use test_support::client::{Connection, Response};
-use test_support::upstream::{Reply, Upstream};
+use test_support::upstream::{Reply, Upstream, free_ports};
+use test_support::verdict;
 
-pub const TESTS: &[Test] = &[
-    (
-        "update: a refused configuration keeps Envoy from starting and says why",
-        refused_at_start,
-    ),
-    (
-        "update: a Struct is told to be a StringValue",
-        refused_struct,
-    ),
-    ("update: by LDS, under load", listener_discovery),
-    ("update: by ECDS, under load", extension_discovery),
+tests![
+    a_refused_configuration_keeps_envoy_from_starting_and_says_why,
+    the_message_about_a_struct_names_string_value,
+    updates_by_lds_lose_nothing_under_load,
+    updates_by_ecds_lose_nothing_under_load,
 ];
 
-const BAD: &str =
+const INVALID: &str =
     r#"{"generate": "uuid5", "incoming": {"max_lenght": 64, "trust": ["10.0.0.0/8", "x"]}}"#;
 
-/// [`BAD`] in another text: Envoy remembers which texts were refused and does not ask again.
-fn bad_again(attempt: u64) -> String {
-    BAD.replacen('{', &format!(r#"{{"_attempt": {attempt}, "#), 1)
+/// [`INVALID`] in another text: Envoy remembers which texts were refused and does not ask again.
+fn invalid_again(attempt: u64) -> String {
+    INVALID.replacen('{', &format!(r#"{{"_attempt": {attempt}, "#), 1)
 }
 
-/// What is said of [`BAD`].
+/// The problems of [`INVALID`].
 const PROBLEMS: [&str; 3] = [
     r#"configuration refused: generate: found "uuid5"; allowed: "uuid4", "uuid7" or "hex32""#,
     "configuration refused: incoming.max_lenght: unknown key, with 64; did you mean incoming.max_length?",
@@ -48,8 +42,10 @@ const PROBLEMS: [&str; 3] = [
 
 /// The start of an Envoy whose filter has this `configuration`, which has to fail.
 fn failed_start(configuration: Value) -> String {
-    let mut config = testbed::config(1, &[""]).expect("a configuration");
-    let listener = listeners(&mut config).last_mut().expect("our listener");
+    let mut config = testbed::config(1, &[""]);
+    let listener = listeners(&mut config)
+        .last_mut()
+        .expect("the configuration has a listener");
     at(listener, PLUGIN)["configuration"] = configuration;
     match Process::start(&config, &Output::Kept, &[]) {
         Ok(_) => panic!("Envoy started"),
@@ -57,15 +53,15 @@ fn failed_start(configuration: Value) -> String {
     }
 }
 
-fn refused_at_start(_: &Testbed) {
-    let error = failed_start(string_value(BAD));
+fn a_refused_configuration_keeps_envoy_from_starting_and_says_why(_: &Testbed) {
+    let error = failed_start(string_value(INVALID));
     assert!(error.contains("Envoy ended with exit status: 1"), "{error}");
     for problem in PROBLEMS {
         assert!(error.contains(problem), "{error}");
     }
 }
 
-fn refused_struct(_: &Testbed) {
+fn the_message_about_a_struct_names_string_value(_: &Testbed) {
     let error = failed_start(json!({
         "@type": "type.googleapis.com/google.protobuf.Struct",
         "value": {"generate": "uuid7"},
@@ -85,31 +81,23 @@ struct Discovery {
     upstream: Upstream,
     port: u16,
     folder: tempfile::TempDir,
-    /// The resource in which the configuration stands, and where.
+    /// The resource that contains the configuration, and its place there.
     resource: Value,
     configuration: String,
 }
 
 impl Discovery {
-    /// Has Envoy see a new configuration, all at once.
+    /// Publishes a new configuration as a whole.
     fn publish(&mut self, configuration: &str) {
         *at(&mut self.resource, &self.configuration) = string_value(configuration);
         publish(self.folder.path(), slice::from_ref(&self.resource));
     }
 
-    fn counter(&self, name: &str) -> u64 {
-        let stats = self.envoy.get("/stats").expect("stats");
-        let lines = stats.lines().filter_map(|line| line.split_once(": "));
-        let found: Vec<_> = lines.filter(|(known, _)| known.ends_with(name)).collect();
-        assert_eq!(found.len(), 1, "{name}: {found:?}");
-        found[0].1.parse().expect("a number")
-    }
-
-    /// Waits until new ids have this form.
+    /// Waits until new ids have this format.
     fn wait_for(&self, format: IdFormat) {
-        eventually(Duration::from_secs(20), || {
-            let id = request(self.port).id();
-            (is_new_of(format, &id), format!("{id} is not {format:?}"))
+        let id = || request(self.port).id();
+        eventually(Duration::from_secs(20), id, |id| {
+            verdict::is_new(format, id)
         });
     }
 }
@@ -126,14 +114,14 @@ pub fn file(folder: &Path) -> PathBuf {
     folder.join("resources.json")
 }
 
-/// Puts resources there, all at once.
+/// Publishes resources as a whole.
 pub fn publish(folder: &Path, resources: &[Value]) {
     let new = folder.join("new.json");
-    fs::write(&new, json!({"resources": resources}).to_string()).expect("a file");
-    fs::rename(new, file(folder)).expect("the file"); // what Envoy watches for
+    fs::write(&new, json!({"resources": resources}).to_string()).expect("the file can be written");
+    fs::rename(new, file(folder)).expect("the file can be renamed"); // what Envoy watches for
 }
 
-/// Bad and good updates in turn, while requests come without pause and one is long under way.
+/// Publishes invalid and valid updates in turn, while requests arrive without pause and one is under way all the time.
 fn update_under_load(discovery: &mut Discovery, rejected: &str) {
     discovery.wait_for(IdFormat::Uuid4);
     let later = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec();
@@ -150,7 +138,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
         let _stop = StopOnDrop(&stop); // also when an assertion fails below
         let load = || {
             let mut requests = 0_u32;
-            // As long as updates come, and longer if that was quick.
+            // As long as there are updates, and longer if they are quick.
             let more = |requests| !stop.load(Ordering::Relaxed) || requests < 100;
             while more(requests) && started.elapsed() < Duration::from_secs(60) {
                 let response = request(port);
@@ -162,7 +150,7 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
         };
         let loads = [scope.spawn(load), scope.spawn(load)];
         let mut refused = 0;
-        for (good, form) in [
+        for (valid, format) in [
             ("hex32", IdFormat::Hex32),
             ("uuid7", IdFormat::Uuid7),
             ("uuid4", IdFormat::Uuid4),
@@ -171,13 +159,10 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
             let before = request(port).id();
             let mark = discovery.envoy.mark();
             refused += 1;
-            discovery.publish(&bad_again(refused));
-            eventually(Duration::from_secs(20), || {
-                let counted = discovery.counter(rejected);
-                (
-                    counted >= refused,
-                    format!("{counted} of {refused} updates are rejected"),
-                )
+            discovery.publish(&invalid_again(refused));
+            let rejections = || testbed::statistic(&discovery.envoy, rejected);
+            eventually(Duration::from_secs(20), rejections, |count| {
+                *count >= refused
             });
             for problem in PROBLEMS {
                 let said = discovery
@@ -185,31 +170,33 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
                     .lines_until(mark, |line| line.contains(problem));
                 said.unwrap_or_else(|error| panic!("{problem}: {error:#}"));
             }
-            // The one before goes on.
+            // The previous configuration stays in force.
             assert_eq!(request(port).id().len(), before.len());
-            discovery.publish(&format!(r#"{{"generate": "{good}"}}"#));
-            discovery.wait_for(form);
+            discovery.publish(&format!(r#"{{"generate": "{valid}"}}"#));
+            discovery.wait_for(format);
         }
         stop.store(true, Ordering::Relaxed);
         for load in loads {
-            assert!(load.join().expect("no request lost") >= 100);
+            assert!(load.join().expect("no request is lost") >= 100);
         }
     });
     let late = late.receive();
     assert_eq!((late.status, &*late.body), (200, &b"late"[..]));
     assert!(
-        is_new_of(IdFormat::Uuid4, &late.id()),
-        "the id it got when it came: {late:?}"
+        verdict::is_new(IdFormat::Uuid4, &late.id()),
+        "a request keeps the id that it received first: {late:?}"
     );
 
-    // Not a count is lost with the plugins that went.
-    eventually(Duration::from_secs(5), || {
-        let counted = discovery.counter("wasmcustom.request_id_filter.generated");
-        let served = discovery.counter("http.main.downstream_rq_total");
-        (
-            counted == served,
-            format!("{counted} of {served} requests are counted"),
-        )
+    // No count is lost with the plugins that were replaced.
+    let counts = || {
+        let names = [
+            "wasmcustom.request_id_filter.generated",
+            "http.main.downstream_rq_total",
+        ];
+        names.map(|name| testbed::statistic(&discovery.envoy, name))
+    };
+    eventually(Duration::from_secs(5), counts, |[counted, served]| {
+        counted == served
     });
 }
 
@@ -223,26 +210,26 @@ impl Drop for StopOnDrop<'_> {
 
 /// The static configuration and, taken from it, our listener on a port of its own.
 fn static_and_listener(upstream: u16) -> (Value, Value, u16) {
-    let mut config = testbed::config(upstream, &[""]).expect("a configuration");
-    let mut listener = listeners(&mut config).pop().expect("our listener");
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let port = probe.local_addr().expect("an address").port();
+    let mut config = testbed::config(upstream, &[""]);
+    let mut listener = listeners(&mut config)
+        .pop()
+        .expect("the configuration has a listener");
+    let [port] = free_ports();
     *at(&mut listener, "/address/socket_address/port_value") = port.into();
-    config["node"] = json!({"id": "test", "cluster": "test"});
     (config, listener, port)
 }
 
-const ARGUMENTS: [&str; 4] = ["--concurrency", "2", "--log-level", "error"];
+const ARGUMENTS: &str = "--concurrency 2 --log-level error";
 
-fn listener_discovery(_: &Testbed) {
+fn updates_by_lds_lose_nothing_under_load(_: &Testbed) {
     let upstream = Upstream::start();
     let (mut config, mut listener, port) = static_and_listener(upstream.port);
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
     publish(folder.path(), slice::from_ref(&listener));
     config["dynamic_resources"] =
         json!({"lds_config": {"path_config_source": {"path": file(folder.path())}}});
-    let envoy = Process::start(&config, &Output::Kept, &ARGUMENTS).expect("an Envoy");
+    let envoy = testbed::start(&config, ARGUMENTS);
     let mut discovery = Discovery {
         envoy,
         upstream,
@@ -271,17 +258,17 @@ pub fn take_filter(listener: &mut Value, folder: &Path) -> Value {
     })
 }
 
-/// Where in such a resource the configuration stands.
+/// The place of the configuration in such a resource.
 pub const CONFIGURATION: &str = "/typed_config/config/configuration";
 
-fn extension_discovery(_: &Testbed) {
+fn updates_by_ecds_lose_nothing_under_load(_: &Testbed) {
     let upstream = Upstream::start();
     let (mut config, mut listener, port) = static_and_listener(upstream.port);
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let resource = take_filter(&mut listener, folder.path());
     publish(folder.path(), slice::from_ref(&resource));
     listeners(&mut config).push(listener);
-    let envoy = Process::start(&config, &Output::Kept, &ARGUMENTS).expect("an Envoy");
+    let envoy = testbed::start(&config, ARGUMENTS);
     let mut discovery = Discovery {
         envoy,
         upstream,

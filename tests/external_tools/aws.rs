@@ -8,15 +8,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
-use xtask::envoy::{self, Process};
-use xtask::{module, root, sha256, target};
+use test_support::shipped;
+use xtask::envoy::Process;
+use xtask::{root, sha256, target};
 
 use crate::run_for;
 
 /// A Python with boto3 and moto from PyPI, in the versions and with the hashes of `aws/requirements.txt`.
 static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     let requirements = root().join("tests/external_tools/aws/requirements.txt");
-    let wanted = sha256(&fs::read(&requirements).expect("the requirements"));
+    let wanted = sha256(&fs::read(&requirements).expect("the requirements can be read"));
     let environment = target().join("aws-clients");
     let python = environment.join("bin/python");
     // Written last, so that an interrupted installation starts again from the beginning.
@@ -33,7 +34,7 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
         .args(["--require-hashes", "--requirement"])
         .arg(&requirements);
     run_for(600, &mut install, "python3 python3-venv");
-    fs::write(&installed, wanted).expect("a file");
+    fs::write(&installed, wanted).expect("the file can be written");
     python
 });
 
@@ -50,17 +51,17 @@ struct Clients {
 
 impl Clients {
     fn start(scenario: &str) -> Self {
-        let errors = tempfile::tempfile().expect("a file");
+        let errors = tempfile::tempfile().expect("a temporary file can be used");
         let mut process = Command::new(&*PYTHON)
             .arg(root().join("tests/external_tools/aws/clients.py"))
             .arg(scenario)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(errors.try_clone().expect("a file"))
+            .stderr(errors.try_clone().expect("a temporary file can be used"))
             .spawn()
-            .expect("Python");
-        let output = process.stdout.take().expect("a pipe");
+            .expect("Python runs");
+        let output = process.stdout.take().expect("the output is piped");
         let mut clients = Self {
             process,
             output: BufReader::new(Box::new(output)),
@@ -69,10 +70,13 @@ impl Clients {
             key: Value::Null,
         };
         let mut line = String::new();
-        clients.output.read_line(&mut line).expect("text");
+        clients
+            .output
+            .read_line(&mut line)
+            .expect("the text is UTF-8");
         let ready: Value = serde_json::from_str(&line)
             .unwrap_or_else(|_| panic!("moto does not start: {}", clients.errors()));
-        clients.port = serde_json::from_value(ready["port"].clone()).expect("a port");
+        clients.port = serde_json::from_value(ready["port"].clone()).expect("Envoy listens");
         clients.key = ready["key"].clone();
         clients
     }
@@ -81,22 +85,31 @@ impl Clients {
     fn run(mut self, envoy: &Process, listeners: &[&str]) -> String {
         let ports: Map<String, Value> = listeners
             .iter()
-            .map(|name| ((*name).to_owned(), envoy.port(name).expect("a port").into()))
+            .map(|name| {
+                (
+                    (*name).to_owned(),
+                    envoy.port(name).expect("Envoy listens").into(),
+                )
+            })
             .collect();
-        let mut input = self.process.stdin.take().expect("a pipe");
+        let mut input = self.process.stdin.take().expect("the output is piped");
         // If the program has ended, its status and its errors say more than this would.
         let _ = writeln!(input, "{}", Value::Object(ports));
         let mut printed = String::new();
-        self.output.read_to_string(&mut printed).expect("text");
-        let status = self.process.wait().expect("a status");
+        self.output
+            .read_to_string(&mut printed)
+            .expect("the text is UTF-8");
+        let status = self.process.wait().expect("there is a status");
         assert!(status.success(), "{status}\n{printed}\n{}", self.errors());
         printed
     }
 
     fn errors(&mut self) -> String {
         let mut text = String::new();
-        self.errors.rewind().expect("a file");
-        self.errors.read_to_string(&mut text).expect("text");
+        self.errors.rewind().expect("a temporary file can be used");
+        self.errors
+            .read_to_string(&mut text)
+            .expect("the text is UTF-8");
         text
     }
 }
@@ -108,33 +121,17 @@ impl Drop for Clients {
     }
 }
 
-/// The shipped configuration of Envoy with the filter's default configuration, in front of an upstream.
-fn default_in_front_of(port: u16) -> Value {
-    module::build().expect("a module");
-    let mut config = envoy::shipped(0, 0).expect("a configuration");
-    let listener = &mut config["static_resources"]["listeners"][0];
-    http_filters(listener)[0]["typed_config"]["config"]["configuration"]["value"] = "".into();
-    config["static_resources"]["clusters"][0]["load_assignment"]["endpoints"] = json!([{"lb_endpoints": [
-        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
-    ]}]);
-    config
-}
-
 fn http_filters(listener: &mut Value) -> &mut Vec<Value> {
     listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
         .as_array_mut()
-        .expect("filters")
-}
-
-fn start(config: &Value) -> Process {
-    Process::start(config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("an Envoy")
+        .expect("the listener has HTTP filters")
 }
 
 /// This includes clients that sign an id: a valid one stays as it is, so the signature stays valid.
 #[test]
 fn boto3_gets_the_same_with_and_without_the_filter() {
     let clients = Clients::start("compare");
-    let envoy = start(&default_in_front_of(clients.port));
+    let envoy = shipped::start(&shipped::with_configuration(clients.port, ""));
     let printed = clients.run(&envoy, &["main"]);
     assert_eq!(
         printed.lines().count(),
@@ -147,10 +144,10 @@ fn boto3_gets_the_same_with_and_without_the_filter() {
 #[test]
 fn an_id_that_envoy_signs_behind_the_filter_is_the_one_that_arrives() {
     let clients = Clients::start("sign");
-    let mut config = default_in_front_of(clients.port);
+    let mut config = shipped::with_configuration(clients.port, "");
     let listeners = config["static_resources"]["listeners"]
         .as_array_mut()
-        .expect("listeners");
+        .expect("the configuration has listeners");
     let services = ["s3", "sqs", "dynamodb", "sns", "iam", "ec2"];
     for name in services.into_iter().chain(["wrong"]) {
         let secret = match name {
@@ -174,7 +171,7 @@ fn an_id_that_envoy_signs_behind_the_filter_is_the_one_that_arrives() {
         }));
         listeners.push(listener);
     }
-    let envoy = start(&config);
+    let envoy = shipped::start(&config);
     let names = [&services[..], &["wrong"]].concat();
     let printed = clients.run(&envoy, &names);
     // Each service with four ids.
@@ -186,6 +183,6 @@ fn an_id_that_envoy_signs_behind_the_filter_is_the_one_that_arrives() {
 #[test]
 fn a_signature_over_an_id_that_the_policy_rejects_is_refused() {
     let clients = Clients::start("reject");
-    let envoy = start(&default_in_front_of(clients.port));
+    let envoy = shipped::start(&shipped::with_configuration(clients.port, ""));
     print!("{}", clients.run(&envoy, &["main"]));
 }

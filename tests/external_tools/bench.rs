@@ -1,9 +1,9 @@
 //! `make bench` with few rounds: it measures everything that it names. The figures differ from machine to
 //! machine, but everywhere a Wasm filter costs instructions and memory.
 
-use std::fs;
 use std::process::Command;
 
+use test_support::project;
 use test_support::{pages, svg};
 use xtask::{module, root};
 
@@ -26,9 +26,9 @@ fn the_bench_measures_all_that_it_names() {
     let mut bench = Command::new("make");
     bench.args(["bench", "ROUNDS=2", "REQUESTS=100"]);
     let output = run_for(600, &mut bench, "nghttp2-client valgrind");
-    let printed = String::from_utf8(output.stdout).expect("text");
+    let printed = String::from_utf8(output.stdout).expect("the text is UTF-8");
 
-    let heading = module::description(&root().join(module::PATH)).expect("the module");
+    let heading = module::description(&root().join(module::PATH)).expect("the module can be built");
     let tables: Vec<_> = printed.split(&heading).skip(1).collect();
     let [cpu_time, startup, instructions] = tables[..] else {
         panic!("three tables are headed by {heading}:\n{printed}");
@@ -97,8 +97,8 @@ fn the_bench_measures_all_that_it_names() {
         }
     }
 
-    let picture = fs::read_to_string(root().join("target/cost.svg")).expect("a picture");
-    let texts = svg::texts(&picture);
+    let chart = project::text("target/cost.svg");
+    let texts = svg::texts(&chart);
     for name in FILTERS.iter().chain(&OTHERS) {
         assert!(texts.iter().any(|known| known == name), "{name}: {texts:?}");
     }

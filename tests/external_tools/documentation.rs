@@ -2,7 +2,6 @@
 //! Prometheus, a kustomization, and commands that push the image.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -12,8 +11,9 @@ use serde_json::{Value, json};
 use test_support::client::Connection;
 use test_support::kustomize;
 use test_support::pages::{self, Block};
-use xtask::envoy::{self, Process};
-use xtask::{module, root, target};
+use test_support::shipped;
+use test_support::upstream::free_ports;
+use xtask::{envoy, root, target};
 
 use crate::image::{Registry, digest_of_the_image};
 use crate::{chromium, run};
@@ -29,7 +29,7 @@ fn blocks(language: &str) -> Vec<Block> {
 /// Has npm install what a package.json beside this file names, and returns where.
 pub fn npm_install(name: &str) -> PathBuf {
     let folder = target().join(name);
-    fs::create_dir_all(&folder).expect("a folder");
+    fs::create_dir_all(&folder).expect("the folder can be made");
     for file in ["package.json", "package-lock.json"] {
         let from = root().join("tests/external_tools").join(name).join(file);
         fs::copy(from, folder.join(file)).expect(file);
@@ -72,9 +72,9 @@ fn draw(diagrams: &[&str]) -> Vec<String> {
         mermaid.display(),
         json!(diagrams)
     );
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let file = folder.path().join("page.html");
-    fs::write(&file, page).expect("a page");
+    fs::write(&file, page).expect("there is a page");
     let address = format!("file://{}", file.display());
     let dom = chromium(&["--virtual-time-budget=60000", "--dump-dom", &address]);
     let result = dom
@@ -95,7 +95,7 @@ fn a_browser_draws_every_diagram() {
     let mut diagrams: Vec<_> = blocks.iter().map(|block| block.text.as_str()).collect();
     diagrams.push("flowchart LR\n  a[open --> b");
     let mut said = draw(&diagrams);
-    let of_the_broken_one = said.pop().expect("a result");
+    let of_the_broken_one = said.pop().expect("there is a result");
     assert!(
         of_the_broken_one.starts_with("error: "),
         "{of_the_broken_one}"
@@ -124,12 +124,12 @@ fn prometheus_configurations() -> Vec<Block> {
 
 #[test]
 fn prometheus_accepts_its_configurations() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let file = folder.path().join("prometheus.yaml");
     let configurations = prometheus_configurations();
     assert!(!configurations.is_empty());
     for block in configurations {
-        fs::write(&file, block.text).expect("a file");
+        fs::write(&file, block.text).expect("the file can be written");
         let arguments = ["check", "config", "--lint-fatal"];
         run(
             Command::new("promtool").args(arguments).arg(&file),
@@ -148,16 +148,12 @@ impl Drop for Running {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
-}
-
 /// Starts Prometheus with a configuration, and returns it with its address.
 fn start_prometheus(folder: &Path, configuration: &str) -> (Running, String) {
     let file = folder.join("prometheus.yaml");
-    fs::write(&file, configuration).expect("a file");
-    let address = format!("127.0.0.1:{}", free_port());
+    fs::write(&file, configuration).expect("the file can be written");
+    let [port] = free_ports();
+    let address = format!("127.0.0.1:{port}");
     let child = Command::new("prometheus")
         .arg(format!("--config.file={}", file.display()))
         .arg(format!(
@@ -184,21 +180,19 @@ fn query(address: &str, query: &str) -> Option<f64> {
 /// The picture in docs/images is made by this: `make pictures`. Otherwise it goes to target/pictures.
 #[test]
 fn prometheus_shows_the_counters() {
-    module::build().expect("a module");
-    let admin = free_port();
-    let config = envoy::shipped(0, admin).expect("a configuration");
-    let envoy =
-        Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
+    let [admin] = free_ports();
+    let config = envoy::shipped(0, admin).expect("the configuration is valid");
+    let envoy = shipped::start(&config);
     let block = prometheus_configurations().remove(0);
     assert!(block.text.contains("localhost:9901"), "{}", block.place);
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let configuration = block
         .text
         .replace("localhost:9901", &format!("127.0.0.1:{admin}"));
     let (_prometheus, address) = start_prometheus(folder.path(), &configuration);
 
     // Traffic of every kind, until there is enough of it for a graph.
-    let port = envoy.port("main").expect("a port");
+    let port = envoy.port("main").expect("Envoy listens");
     let mut connection = Connection::open(port);
     let kinds = [
         ("x-request-id: my-id-1", 5),
@@ -248,7 +242,7 @@ fn prometheus_shows_the_counters() {
     }
     let pictures =
         std::env::var("PICTURES").map_or(target().join("pictures"), |folder| root().join(folder));
-    fs::create_dir_all(&pictures).expect("a folder");
+    fs::create_dir_all(&pictures).expect("the folder can be made");
     let picture = pictures.join("prometheus.png");
     let _ = fs::remove_file(&picture);
     chromium(&[
@@ -258,7 +252,7 @@ fn prometheus_shows_the_counters() {
         &format!("--screenshot={}", picture.display()),
         &page,
     ]);
-    let picture = fs::read(&picture).expect("a picture");
+    let picture = fs::read(&picture).expect("the chart can be read");
     assert!(picture.starts_with(b"\x89PNG") && picture.len() > 20_000);
 }
 
@@ -281,26 +275,27 @@ fn kubectl_makes_of_a_users_kustomization_what_its_page_says() {
             continue;
         }
         count += 1;
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let repository = folder.path().join("request-id-filter");
         let mine = folder.path().join("mine");
-        fs::create_dir_all(&repository).expect("a folder");
-        fs::create_dir_all(&mine).expect("a folder");
+        fs::create_dir_all(&repository).expect("the folder can be made");
+        fs::create_dir_all(&mine).expect("the folder can be made");
         let copied = Command::new("cp")
             .arg("-R")
             .arg(root().join("envoy"))
             .arg(&repository)
             .status();
-        assert!(copied.expect("cp").success());
-        fs::write(mine.join("kustomization.yaml"), &block.text).expect("a file");
+        assert!(copied.expect("cp is missing: install coreutils").success());
+        fs::write(mine.join("kustomization.yaml"), &block.text).expect("the file can be written");
         let output = run(
             Command::new("kubectl").arg("kustomize").arg(&mine),
             "kubernetes-client",
         );
-        let printed = String::from_utf8(output.stdout).expect("text");
-        let resources: Vec<Value> = serde_saphyr::from_multiple(&printed).expect("YAML");
+        let printed = String::from_utf8(output.stdout).expect("the text is UTF-8");
+        let resources: Vec<Value> =
+            serde_saphyr::from_multiple(&printed).expect("the text is valid YAML");
         assert!(resources.len() > 1, "{printed}");
-        let written: Value = serde_saphyr::from_str(&block.text).expect("YAML");
+        let written: Value = serde_saphyr::from_str(&block.text).expect("the text is valid YAML");
         for resource in &resources {
             assert_eq!(resource["metadata"]["namespace"], written["namespace"]);
         }
@@ -338,7 +333,7 @@ fn the_commands_of_the_page_push_the_image() {
         .replace("skopeo copy", "skopeo copy --dest-tls-verify=false")
         .replace("skopeo inspect", "skopeo inspect --tls-verify=false");
     let output = run(Command::new("bash").args(["-euc", &script]), "skopeo");
-    let printed = String::from_utf8(output.stdout).expect("text");
+    let printed = String::from_utf8(output.stdout).expect("the text is UTF-8");
     let lines: Vec<_> = printed.lines().rev().take(2).collect();
     assert!(lines[0].ends_with(&format!("@{digest}")), "{printed}");
     assert_eq!(lines[1], digest, "{printed}");

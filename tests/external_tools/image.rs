@@ -8,12 +8,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::thread;
 
+use request_id_rules::policy::IdFormat;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_support::client::{Connection, Response};
-use test_support::commands::command;
-use xtask::envoy::{self, Process};
-use xtask::{image, module, root, sha256};
+use test_support::project;
+use test_support::shipped::{self, PLUGIN};
+use test_support::verdict::is_new;
+use xtask::{envoy, image, module, root, sha256};
 
 use crate::run;
 
@@ -21,7 +23,7 @@ const SOURCE: &str = "https://git.example.com/request-id-filter";
 
 /// Runs `make image` in a folder and returns what it prints.
 fn make(folder: &Path, change: impl FnOnce(&mut Command)) -> String {
-    let mut command = command("make");
+    let mut command = project::command("make");
     command
         .arg("image")
         .env_remove("CARGO_TARGET_DIR")
@@ -36,10 +38,10 @@ fn make(folder: &Path, change: impl FnOnce(&mut Command)) -> String {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    String::from_utf8(output.stdout).expect("text")
+    String::from_utf8(output.stdout).expect("the text is UTF-8")
 }
 
-/// The image as it is made here.
+/// What `make image` prints on this machine.
 static PRINTED: LazyLock<String> = LazyLock::new(|| make(&root(), |_| {}));
 
 /// Makes the image, and returns the digest of its manifest.
@@ -65,14 +67,14 @@ pub struct Registry {
 
 impl Registry {
     pub fn start() -> Self {
-        let storage = tempfile::tempdir().expect("a folder");
+        let storage = tempfile::tempdir().expect("a temporary folder can be made");
         let config = json!({
             "version": 0.1,
             "storage": { "filesystem": { "rootdirectory": storage.path() } },
             "http": { "addr": "127.0.0.1:0" },
         });
         let file = storage.path().join("config.yml");
-        fs::write(&file, config.to_string()).expect("a file");
+        fs::write(&file, config.to_string()).expect("the file can be written");
         let mut process = Command::new("docker-registry")
             .arg("serve")
             .arg(&file)
@@ -80,7 +82,7 @@ impl Registry {
             .stderr(Stdio::piped())
             .spawn()
             .expect("docker-registry is missing: apt-get install docker-registry");
-        let mut lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
+        let mut lines = BufReader::new(process.stderr.take().expect("the output is piped")).lines();
         let mut port = None;
         let mut said = Vec::new();
         while port.is_none() {
@@ -98,7 +100,7 @@ impl Registry {
         thread::spawn(move || lines.for_each(drop));
         Self {
             process,
-            port: port.expect("a port"),
+            port: port.expect("Envoy listens"),
             _storage: storage,
         }
     }
@@ -112,9 +114,9 @@ impl Registry {
         response
     }
 
-    /// A blob of which a descriptor speaks, compared with what that says.
+    /// Fetches the blob of a descriptor and compares its size and digest with it.
     fn blob(&self, name: &str, descriptor: &Value) -> Vec<u8> {
-        let digest = descriptor["digest"].as_str().expect("a digest");
+        let digest = descriptor["digest"].as_str().expect("there is a digest");
         let blob = self.get(&format!("{name}/blobs/{digest}"), "*/*").body;
         assert_eq!(descriptor["size"], blob.len());
         assert_eq!(digest, format!("sha256:{}", sha256(&blob)));
@@ -155,12 +157,12 @@ fn fetch(registry: &Registry, name: &str, reference: &str) -> Fetched {
         [digest.as_bytes()],
         "the registry's digest"
     );
-    // Of an index they would take the image for linux/amd64, whose digest is another one.
+    // From an index they would choose the image for linux/amd64, which has another digest.
     let of_an_image: &[u8] = b"application/vnd.oci.image.manifest.v1+json";
     assert_eq!(response.all("content-type"), [of_an_image]);
-    let manifest: Value = serde_json::from_slice(&response.body).expect("JSON");
+    let manifest: Value = serde_json::from_slice(&response.body).expect("the text is valid JSON");
     let layer = manifest["layers"].as_array().and_then(|all| all.last());
-    let layer = layer.expect("a layer");
+    let layer = layer.expect("there is a layer");
     assert_eq!(
         layer["mediaType"],
         "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -185,7 +187,7 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
         .replace("REGISTRY", &address)
         .replace("docker://", "--dest-tls-verify=false docker://");
     run(Command::new("sh").args(["-c", &push]), "skopeo");
-    let tag = push.rsplit(':').next().expect("a tag");
+    let tag = push.rsplit(':').next().expect("there is a tag");
     assert_eq!(tag, env!("CARGO_PKG_VERSION"));
     let archive = format!("oci-archive:{}", image::ARCHIVE);
     run(
@@ -205,25 +207,25 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
     let manifest = &fetched.manifest;
     assert_eq!(manifest["layers"].as_array().map(Vec::len), Some(1));
     let annotations = &manifest["annotations"];
-    let told = |name: &str| &annotations[format!("org.opencontainers.image.{name}")];
-    assert_eq!(told("version"), env!("CARGO_PKG_VERSION"));
-    assert_eq!(told("licenses"), "Apache-2.0");
-    assert_eq!(told("source"), SOURCE);
+    let annotation = |name: &str| &annotations[format!("org.opencontainers.image.{name}")];
+    assert_eq!(annotation("version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(annotation("licenses"), "Apache-2.0");
+    assert_eq!(annotation("source"), SOURCE);
 
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let layer = folder.path().join("layer.tar.gz");
-    fs::write(&layer, &fetched.layer).expect("a file");
+    fs::write(&layer, &fetched.layer).expect("the file can be written");
     let tar =
         |arguments: &[&str]| run(Command::new("tar").args(arguments).arg(&layer), "tar").stdout;
-    let files = String::from_utf8(tar(&["-tzf"])).expect("text");
+    let files = String::from_utf8(tar(&["-tzf"])).expect("the text is UTF-8");
     let files: Vec<_> = files.lines().collect();
     assert_eq!(files, [&["plugin.wasm"][..], &image::LICENCES].concat());
     for licence in image::LICENCES {
-        let text = fs::read(root().join(licence)).expect("a text");
+        let text = fs::read(root().join(licence)).expect("the file can be read");
         assert_eq!(tar(&["-xzO", licence, "-f"]), text, "{licence}");
     }
     let plugin = tar(&["-xzO", "plugin.wasm", "-f"]);
-    let built = fs::read(root().join(module::PATH)).expect("the module");
+    let built = fs::read(root().join(module::PATH)).expect("the file can be read");
     assert!(plugin == built, "the image has another module");
     let sums = run(Command::new("sha256sum").arg(module::PATH), "coreutils");
     assert_eq!(
@@ -233,64 +235,65 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
 
     // What tools for containers look at.
     let config = registry.blob("request-id-filter", &manifest["config"]);
-    let config: Value = serde_json::from_slice(&config).expect("JSON");
+    let config: Value = serde_json::from_slice(&config).expect("the text is valid JSON");
     let unzipped = run(Command::new("gzip").arg("-dc").arg(&layer), "gzip").stdout;
     let diff_id = format!("sha256:{}", sha256(&unzipped));
     assert_eq!(config["rootfs"]["diff_ids"], json!([diff_id]));
     assert_eq!(&config["config"]["Labels"], annotations);
 
     let file = folder.path().join("pulled.wasm");
-    fs::write(&file, plugin).expect("a file");
+    fs::write(&file, plugin).expect("the file can be written");
     assert_runs(&file);
 }
 
 /// A module keeps an id and makes one.
 fn assert_runs(module: &Path) {
-    let mut config = envoy::shipped(0, 0).expect("a configuration");
-    let filename = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0\
-                    /typed_config/config/vm_config/code/local/filename";
-    *config.pointer_mut(filename).expect("a module") = json!(module);
-    let envoy =
-        Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
-    let mut connection = Connection::open(envoy.port("main").expect("a port"));
+    let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
+    let listener = &mut config["static_resources"]["listeners"][0];
+    let plugin = listener
+        .pointer_mut(PLUGIN)
+        .expect("the configuration has the filter");
+    plugin["vm_config"]["code"]["local"]["filename"] = json!(module);
+    let envoy = shipped::start(&config);
+    let mut connection = Connection::open(envoy.port("main").expect("Envoy listens"));
     let mut exchange = |line: &str| {
         connection.send(format!("GET / HTTP/1.1\r\nhost: test\r\n{line}\r\n").as_bytes());
         let response = connection.receive();
-        let upstream: Value = serde_json::from_slice(&response.body).expect("JSON");
+        let upstream: Value =
+            serde_json::from_slice(&response.body).expect("the text is valid JSON");
         assert_eq!(upstream["x-request-id"], response.id());
         response.id()
     };
     assert_eq!(exchange("x-request-id: kept\r\n"), "kept");
-    let made = exchange("");
-    let version =
-        request_id_rules::id::parse_rfc9562(made.as_bytes()).map(|id| id.get_version_num());
-    assert_eq!(version, Some(4), "{made}");
+    let generated = exchange("");
+    assert!(is_new(IdFormat::Uuid4, &generated), "{generated}");
 }
 
 /// A machine that has everything in other folders: a copy of the sources with what git knows of them,
 /// cargo's folder, and a toolchain.
-struct Elsewhere {
+struct OtherMachine {
     copy: PathBuf,
     cargo: PathBuf,
     toolchain: PathBuf,
 }
 
-fn elsewhere() -> Elsewhere {
+fn other_machine() -> OtherMachine {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let [copy, cargo, toolchain] = ["copy", "cargo", "toolchain"].map(|name| folder.join(name));
     // What was built in the copy before may stay: cargo sees what is out of date.
     let entries = |folder: &Path| -> Vec<PathBuf> {
-        let entries = fs::read_dir(folder).expect("a folder");
-        let paths = entries.map(|entry| entry.expect("an entry").path());
+        let entries = fs::read_dir(folder).expect("the folder can be read");
+        let paths = entries.map(|entry| entry.expect("the entry can be read").path());
         paths.filter(|path| !path.ends_with("target")).collect()
     };
     let link = |from: &Path, to: &Path| {
-        fs::create_dir_all(to).expect("a folder");
+        fs::create_dir_all(to).expect("the folder can be made");
         for entry in entries(from) {
-            symlink(&entry, to.join(entry.file_name().expect("a name"))).expect("a link");
+            symlink(&entry, to.join(entry.file_name().expect("there is a name")))
+                .expect("the link can be made");
         }
     };
-    fs::create_dir_all(&copy).expect("a folder");
+    fs::create_dir_all(&copy).expect("the folder can be made");
     run(
         Command::new("rm")
             .arg("-rf")
@@ -308,28 +311,33 @@ fn elsewhere() -> Elsewhere {
 
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    link(&home.expect("a home"), &cargo);
+    link(&home.expect("there is a home directory"), &cargo);
     let _ = fs::remove_file(cargo.join("bin")); // rustup would put it before our compiler
 
     // With the component rust-src, which editors install, as far as the compiler looks for it.
     let sysroot = run(Command::new("rustc").args(["--print", "sysroot"]), "rustc").stdout;
-    let sysroot = PathBuf::from(String::from_utf8(sysroot).expect("text").trim());
+    let sysroot = PathBuf::from(
+        String::from_utf8(sysroot)
+            .expect("the text is UTF-8")
+            .trim(),
+    );
     link(&sysroot.join("lib/rustlib"), &toolchain.join("lib/rustlib"));
     let sources = toolchain.join("lib/rustlib/src");
     let _ = fs::remove_file(&sources); // the link to those of this toolchain, if it has them
-    fs::create_dir(&sources).expect("a folder");
+    fs::create_dir(&sources).expect("the folder can be made");
     let library = sources.join("rust/library/std/src");
-    fs::create_dir_all(&library).expect("a folder");
-    fs::write(library.join("lib.rs"), "").expect("a file");
+    fs::create_dir_all(&library).expect("the folder can be made");
+    fs::write(library.join("lib.rs"), "").expect("the file can be written");
     let rustc = toolchain.join("rustc");
     let script = format!(
         "#!/bin/sh\nexec '{}/bin/rustc' --sysroot '{}' \"$@\"\n",
         sysroot.display(),
         toolchain.display()
     );
-    fs::write(&rustc, script).expect("a file");
-    fs::set_permissions(&rustc, Permissions::from_mode(0o755)).expect("a script");
-    Elsewhere {
+    fs::write(&rustc, script).expect("the file can be written");
+    fs::set_permissions(&rustc, Permissions::from_mode(0o755))
+        .expect("the script can be made executable");
+    OtherMachine {
         copy,
         cargo,
         toolchain,
@@ -339,12 +347,12 @@ fn elsewhere() -> Elsewhere {
 #[test]
 fn the_image_is_the_same_from_another_machine() {
     let here = &*PRINTED;
-    let Elsewhere {
+    let OtherMachine {
         copy,
         cargo,
         toolchain,
-    } = elsewhere();
-    let path = std::env::var("PATH").expect("a PATH");
+    } = other_machine();
+    let path = std::env::var("PATH").expect("PATH is set");
     let make = || {
         make(&copy, |command| {
             command
@@ -360,7 +368,7 @@ fn the_image_is_the_same_from_another_machine() {
     for file in [module::PATH, image::ARCHIVE] {
         let [here, there] = [root(), copy.clone()].map(|folder| fs::read(folder.join(file)));
         assert!(
-            here.expect("a file") == there.expect("a file"),
+            here.expect("the file can be read") == there.expect("the file can be read"),
             "{file} differs"
         );
     }
@@ -380,7 +388,7 @@ fn the_image_is_the_same_from_another_machine() {
             .arg(&copy)
             .args(["-c", "user.name=test", "-c", "user.email=test"]);
         let output = run(command.args(arguments), "git");
-        String::from_utf8(output.stdout).expect("text")
+        String::from_utf8(output.stdout).expect("the text is UTF-8")
     };
     git(&["init", "--quiet"]);
     git(&["add", "--all"]);
@@ -388,7 +396,7 @@ fn the_image_is_the_same_from_another_machine() {
     let commit = git(&["rev-parse", "HEAD"]);
     let clean = make();
     assert_eq!(after(&clean, "  revision: "), commit.trim_end());
-    fs::write(copy.join("new"), "").expect("a file");
+    fs::write(copy.join("new"), "").expect("the file can be written");
     let changed = make();
     assert_eq!(
         after(&changed, "  revision: "),

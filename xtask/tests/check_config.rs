@@ -581,7 +581,7 @@ fn the_provisional_id_that_tracing_needs() {
             format!("warning: {setting}: Envoy adds no ids, and no early header mutation");
         assert_eq!(stdout.matches(&warning).count(), 1, "{stdout}");
 
-        // With another header, Envoy's own x-request-id is none of the filter's business.
+        // With another header, the filter does not read Envoy's own x-request-id.
         let other = |manifest: &str| {
             let text = manifest.replace("log_origin: true", "header: x-correlation-id");
             text.replace(

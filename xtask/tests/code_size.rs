@@ -1,4 +1,4 @@
-//! How much code a module has, told by a module that is written out here.
+//! The size of the code of a module that is written out here.
 
 use xtask::module;
 

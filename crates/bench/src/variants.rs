@@ -120,7 +120,7 @@ impl Variant {
     }
 }
 
-/// The ids that came of one request.
+/// The ids in the exchange of one request.
 #[derive(Debug)]
 struct Exchange {
     id_at_upstream: Option<String>,

@@ -62,7 +62,7 @@ mod tests {
 
     fn next(format: IdFormat, random: u8) -> String {
         let id = Generator::default().next(format, [random; 16], || Some(0x0123_4567_89ab));
-        id.expect("an id").to_string()
+        id.expect("there is an id").to_string()
     }
 
     #[test]

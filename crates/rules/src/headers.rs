@@ -41,30 +41,3 @@ pub fn trim(mut value: &[u8]) -> &[u8] {
     }
     value
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_of_a_header_are_joined() {
-        let lines: [HeaderLine<'_>; 4] =
-            [(b"a", b"1"), (b"a", b""), (b"b", b"2"), (b"A", b"3\xff")];
-        let joined = |name| {
-            joined_value(
-                lines.into_iter(),
-                &HeaderName::new(name).expect("a valid name"),
-            )
-        };
-        assert_eq!(joined("a").as_deref(), Some(&b"1,3\xff"[..]));
-        assert_eq!(joined("b").as_deref(), Some(&b"2"[..]));
-        assert_eq!(joined("c"), None);
-    }
-
-    #[test]
-    fn items_are_trimmed_and_not_empty() {
-        let items: Vec<_> = list_items(b" a b\t,, ,\tc").collect();
-        assert_eq!(items, [&b"a b"[..], b"c"]);
-        assert_eq!(list_items(b" ,\t, ").count(), 0);
-    }
-}

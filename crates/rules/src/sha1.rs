@@ -70,32 +70,10 @@ fn add_block(state: &mut [u32; 5], mut words: [u32; 16]) {
 mod tests {
     use super::*;
 
-    fn hex(message: &[u8]) -> String {
-        sha1(message)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    }
-
-    /// The examples of RFC 3174, 7.3, and lengths around the end of a block.
-    #[test]
-    fn known_messages_have_their_hashes() {
-        assert_eq!(hex(b"abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
-        assert_eq!(hex(b""), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
-        assert_eq!(
-            hex(b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
-            "84983e441c3bd26ebaae4aa1f95129e5e54670f1"
-        );
-        assert_eq!(
-            hex(&[b'a'; 1_000_000]),
-            "34aa973cd4c4daa4f61eeb2bdbad27316534016f"
-        );
-    }
-
     #[test]
     fn the_uuid_crate_makes_the_same_version_5_uuids() {
         use uuid::{Builder, Uuid};
-        for length in 0..300_usize {
+        for length in 0..1200_usize {
             let name: Vec<u8> = (0..length)
                 .map(|at| u8::try_from(at % 251).unwrap())
                 .collect();

@@ -1,8 +1,8 @@
-//! The table of cases: what a client sends, what an upstream answers, and what the filter must make
-//! of it, as bytes. The rules (`tests/table.rs`) and a real Envoy (`tests/envoy`) run all of it.
+//! The table of cases: what a client sends, what an upstream answers, and what the filter must do with
+//! both, as bytes. The rules (`tests/table.rs`) and a real Envoy (`tests/envoy`) run all of it.
 //!
 //! Two things hold for every case and are not repeated in it: every other header of the request and
-//! of the response arrives as it was sent, and a header is written only if the case says so.
+//! of the response arrives as it was sent, and a header is written only if the case expects it.
 
 use request_id_rules::policy::IdFormat;
 use request_id_rules::request::OriginalChange;
@@ -96,7 +96,7 @@ impl Case {
 
     /// The last header of the request is the id; it is kept, and its header is not written.
     fn kept(self) -> Self {
-        let id = self.request.last().expect("an id").1.clone();
+        let id = self.request.last().expect("there is an id").1.clone();
         self.kept_as(id).unwritten()
     }
 

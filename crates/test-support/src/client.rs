@@ -1,6 +1,6 @@
-//! An HTTP/1.1 client that sends any bytes, also those that no library would send.
+//! An HTTP/1.1 client that sends any bytes, including those that no library would send.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
@@ -54,9 +54,10 @@ pub fn all<'a>(headers: &'a Headers, name: &str) -> Vec<&'a [u8]> {
         .collect()
 }
 
-/// A connection that can be used for one request after another.
+/// A connection of HTTP/1.1, for one message after another. Both sides use it.
 pub struct Connection {
-    stream: TcpStream,
+    /// The socket.
+    pub stream: TcpStream,
     received: Vec<u8>,
 }
 
@@ -68,7 +69,19 @@ impl Connection {
     #[must_use]
     pub fn open(port: u16) -> Self {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a server listens");
-        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+        stream
+            .set_read_timeout(Some(TIMEOUT))
+            .expect("the socket accepts a timeout");
+        Self::new(stream)
+    }
+
+    /// Returns a connection that has been accepted.
+    ///
+    /// # Panics
+    /// If the socket is closed.
+    #[must_use]
+    pub fn new(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).expect("the socket is open");
         Self {
             stream,
             received: Vec::new(),
@@ -85,30 +98,45 @@ impl Connection {
             .expect("the server accepts the request");
     }
 
+    /// Receives bytes up to and including these. Returns `None` if the connection ends before.
+    ///
+    /// # Panics
+    /// If they do not arrive in time.
+    pub fn read_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
+        let mut searched = 0;
+        loop {
+            let mut windows = self.received[searched..].windows(end.len());
+            if let Some(place) = windows.position(|window| window == end) {
+                return self.read(searched + place + end.len());
+            }
+            searched = (self.received.len() + 1).saturating_sub(end.len());
+            self.fill()?;
+        }
+    }
+
+    /// Receives this number of bytes. Returns `None` if the connection ends before.
+    ///
+    /// # Panics
+    /// If they do not arrive in time.
+    pub fn read(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.received.len() < length {
+            self.fill()?;
+        }
+        Some(self.received.drain(..length).collect())
+    }
+
     /// Receives the next response. Its body ends by its length, or with the connection.
     ///
     /// # Panics
     /// If no whole response arrives in time.
     pub fn receive(&mut self) -> Response {
-        let Response {
-            status, headers, ..
-        } = self.receive_head();
-        let length = all(&headers, "content-length")
-            .first()
-            .map(|length| std::str::from_utf8(length).unwrap().parse().unwrap());
-        let length = if status < 200 || status == 204 {
-            Some(0)
-        } else {
-            length
+        let mut response = self.receive_head();
+        response.body = match length(&response.headers) {
+            _ if response.status < 200 || response.status == 204 => Vec::new(),
+            Some(length) => self.read(length).expect("the server sends the whole body"),
+            None => self.rest(),
         };
-        while length.is_none_or(|length| self.received.len() < length) && self.fill() > 0 {}
-        let length = length.unwrap_or(self.received.len());
-        let body = self.received.drain(..length).collect();
-        Response {
-            status,
-            headers,
-            body,
-        }
+        response
     }
 
     /// Receives the next response without its body: a response to HEAD has none, whatever its length
@@ -117,19 +145,17 @@ impl Connection {
     /// # Panics
     /// If no head arrives in time.
     pub fn receive_head(&mut self) -> Response {
-        let (status, headers) = loop {
-            if let Some(head) = self.head() {
-                break head;
-            }
-            assert!(
-                self.fill() > 0,
-                "the connection ended within {:?}",
-                self.received.escape_ascii()
-            );
-        };
+        let head = self.read_until(b"\r\n\r\n");
+        let head =
+            head.unwrap_or_else(|| panic!("the server closes the connection: {:?}", self.received));
+        let mut lines = [httparse::EMPTY_HEADER; 64];
+        let mut response = httparse::Response::new(&mut lines);
+        response
+            .parse(&head)
+            .expect("the server sends a valid response");
         Response {
-            status,
-            headers,
+            status: response.code.expect("a response has a status"),
+            headers: owned(response.headers),
             body: Vec::new(),
         }
     }
@@ -139,38 +165,36 @@ impl Connection {
     /// # Panics
     /// If it does not end in time.
     pub fn rest(&mut self) -> Vec<u8> {
-        while self.fill() > 0 {}
+        while self.fill().is_some() {}
         std::mem::take(&mut self.received)
     }
 
-    fn head(&mut self) -> Option<(u16, Headers)> {
-        let mut lines = [httparse::EMPTY_HEADER; 64];
-        let mut head = httparse::Response::new(&mut lines);
-        let parsed = head.parse(&self.received).expect("a response");
-        let httparse::Status::Complete(length) = parsed else {
-            return None;
-        };
-        let found = (head.code.expect("a status"), owned(head.headers));
-        self.received.drain(..length);
-        Some(found)
-    }
-
-    fn fill(&mut self) -> usize {
+    fn fill(&mut self) -> Option<()> {
         let mut buffer = [0; 16 * 1024];
-        let read = self
-            .stream
-            .read(&mut buffer)
-            .expect("the server answers in time");
-        self.received.extend(&buffer[..read]);
-        read
+        match self.stream.read(&mut buffer) {
+            Ok(0) => return None,
+            Ok(read) => self.received.extend(&buffer[..read]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("{error} after {}", self.received.escape_ascii()),
+        }
+        Some(())
     }
+}
+
+/// Returns the `content-length` of a message.
+///
+/// # Panics
+/// If it is not a number.
+#[must_use]
+pub fn length(headers: &Headers) -> Option<usize> {
+    let values = all(headers, "content-length");
+    let length = std::str::from_utf8(values.first()?).expect("a length is ASCII");
+    Some(length.parse().expect("a length is a number"))
 }
 
 /// Returns header lines with names in lower case.
 #[must_use]
 pub fn owned(lines: &[httparse::Header]) -> Headers {
-    lines
-        .iter()
-        .map(|line| (line.name.to_lowercase(), line.value.to_vec()))
-        .collect()
+    let line = |line: &httparse::Header| (line.name.to_lowercase(), line.value.to_vec());
+    lines.iter().map(line).collect()
 }

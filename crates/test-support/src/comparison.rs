@@ -10,7 +10,7 @@ use request_id_rules::request::{Decision, Outcome, Request, decide_on_request};
 use request_id_rules::response::decide_on_response;
 
 use crate::message::{Line, Message, new_id};
-use crate::reference::{Answer, Config};
+use crate::reference::{Config, ResponseHeaders};
 use crate::verdict::{ExpectedId, Verdict};
 
 /// Compares the readers on the text of a configuration.
@@ -23,7 +23,8 @@ pub fn compare_configuration(text: &[u8]) {
             let effective = &accepted.effective;
             let as_reference = Config::read(effective.as_bytes());
             assert_eq!(as_reference.as_ref(), Some(&expected), "{effective}");
-            let again = configuration::read(effective.as_bytes()).expect("the effective one");
+            let again = configuration::read(effective.as_bytes())
+                .expect("the effective configuration is valid");
             assert_eq!(again, accepted);
             let warnings = configuration::warnings(&accepted.policy);
             assert!(warnings.iter().all(|line| line.lines().count() == 1));
@@ -47,12 +48,12 @@ pub fn compare_configuration(text: &[u8]) {
 }
 
 /// A configuration as the rules and as the reference read it.
-pub struct Both {
+pub struct Implementations {
     config: Config,
     policy: Policy,
 }
 
-impl Both {
+impl Implementations {
     /// Reads a configuration; returns `None` if one of the two refuses it.
     #[must_use]
     pub fn read(configuration: &[u8]) -> Option<Self> {
@@ -73,9 +74,14 @@ impl Both {
 
         let mut without_random = message.clone();
         without_random.random = None;
-        let needs_random = decision.id == new_id(self.policy.generate, [0x5a; 16]).expect("an id");
+        let needs_random =
+            decision.id == new_id(self.policy.generate, [0x5a; 16]).expect("there is an id");
         let without = decide_on_request(&self.policy, &without_random);
         assert_eq!(without, (!needs_random).then_some(decision.clone()));
+
+        let mut changed = message.clone();
+        changed.remembered_id = Some(b"an id that another filter has changed".to_vec());
+        assert_eq!(self.compare_decision(&changed), decision);
 
         let mut second = message.clone();
         second.lines = self.after(lines, &decision);
@@ -112,7 +118,7 @@ impl Both {
     fn compare_decision(&self, message: &Message) -> Decision {
         // The rules ask for the remembered id only if they would not keep the id anyway, and the
         // reference must know what they know.
-        let decision = decide_on_request(&self.policy, message).expect("a decision");
+        let decision = decide_on_request(&self.policy, message).expect("the host has random bytes");
         let expected = self.config.request(
             &message.source_address,
             &message.lines,
@@ -125,7 +131,7 @@ impl Both {
     }
 
     fn check_decision(&self, expected: &Verdict, decision: &Decision) {
-        let new = |format| new_id(format, [0x5a; 16]).expect("an id");
+        let new = |format| new_id(format, [0x5a; 16]).expect("there is an id");
         match &expected.id {
             ExpectedId::Is(id) => assert_eq!(decision.id.as_bytes(), id, "{expected:?}"),
             ExpectedId::New(format) => assert_eq!(decision.id, new(*format), "{expected:?}"),
@@ -154,7 +160,8 @@ impl Both {
         assert!(!line.chars().any(char::is_control), "{line:?}");
         if let Outcome::Rejected(invalid) = decision.outcome {
             let body = rejection::body(&self.policy, &decision.id, invalid);
-            let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            let body: serde_json::Value =
+                serde_json::from_str(&body).expect("the text is valid JSON");
             assert_eq!(body["request_id"], decision.id.to_string());
         }
     }
@@ -172,7 +179,7 @@ impl Both {
             let request_id = RequestId::from_header(id.to_vec());
             let changes = decide_on_response(&self.policy, &request_id, &message);
 
-            let mut answer = Answer::of(lines, &self.config.header);
+            let mut answer = ResponseHeaders::of(lines, &self.config.header);
             if let Some(aws_id) = changes.aws_id {
                 assert!(aws_id.iter().copied().all(is_safe) && !aws_id.is_empty());
                 answer.aws_ids = vec![aws_id.to_vec()];
@@ -198,27 +205,18 @@ impl Both {
 #[must_use]
 pub fn counter_name(counter: Counter) -> &'static str {
     let (_, name) = Counter::ALL[counter as usize];
-    name.strip_prefix("request_id_filter.").expect("the prefix")
+    name.strip_prefix("request_id_filter.")
+        .expect("every counter has the prefix")
 }
 
-/// Compares the decisions on a request that has only this `x-amzn-trace-id`.
+/// Compares the decisions on a request that has only this value under `header`, from which ids are
+/// adopted.
 ///
 /// # Panics
 /// If they differ.
-pub fn compare_trace_root(value: &[u8]) {
-    compare_source("x-amzn-trace-id", value);
-}
-
-/// Compares the decisions on a request that has only this `traceparent`.
-///
-/// # Panics
-/// If they differ.
-pub fn compare_traceparent(value: &[u8]) {
-    compare_source("traceparent", value);
-}
-
-fn compare_source(header: &str, value: &[u8]) {
+pub fn compare_source(header: &str, value: &[u8]) {
     let configuration = format!(r#"{{"adopt": {{"from": ["{header}"]}}}}"#);
-    let both = Both::read(configuration.as_bytes()).expect("a valid configuration");
-    both.compare_request(b"", &[(header.into(), value.to_vec())]);
+    let implementations =
+        Implementations::read(configuration.as_bytes()).expect("the configuration is valid");
+    implementations.compare_request(b"", &[(header.into(), value.to_vec())]);
 }

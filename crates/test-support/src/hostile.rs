@@ -1,4 +1,4 @@
-//! A generator of messages that nobody should send: every header that the filter reads, with values
+//! A generator of hostile messages: every header that the filter reads, with values
 //! that are nearly valid, repeated, nested, cut off, too long, or any bytes at all.
 //!
 //! It is a set of proptest strategies, so a failure shrinks to a small message. The comparison of
@@ -13,36 +13,13 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use crate::message::Line;
 
 /// The headers of a request that the filter reads, and some that look like them.
-const REQUEST_NAMES: &[&str] = &[
-    "x-request-id",
-    "x-amzn-requestid",
-    "x-amzn-request-id",
-    "x-amz-request-id",
-    "x-amz-requestid",
-    "x-amzn-trace-id",
-    "traceparent",
-    "authorization",
-    "signature-input",
-    "x-correlation-id",
-    "x-original-request-id",
-    "x-amz-cf-id",
-    "x-parent-id",
-];
+const REQUEST_NAMES: &str = "x-request-id x-amzn-requestid x-amzn-request-id x-amz-request-id x-amz-requestid x-amzn-trace-id \
+     traceparent authorization signature-input x-correlation-id x-original-request-id x-amz-cf-id x-parent-id";
 
 /// The headers of a response that the filter reads.
-const RESPONSE_NAMES: &[&str] = &[
-    "x-request-id",
-    "x-amzn-requestid",
-    "x-amzn-request-id",
-    "apigw-requestid",
-    "x-amz-request-id",
-    "x-amz-requestid",
-    "x-amz-cognito-request-id",
-    "x-amz-id-2",
-    "x-correlation-id",
-    "access-control-allow-origin",
-    "access-control-expose-headers",
-];
+const RESPONSE_NAMES: &str = "x-request-id x-amzn-requestid x-amzn-request-id apigw-requestid x-amz-request-id x-amz-requestid \
+     x-amz-cognito-request-id x-amz-id-2 x-correlation-id access-control-allow-origin \
+     access-control-expose-headers";
 
 /// The length of the longest value. With its name and other headers that is more than Envoy accepts.
 const LONGEST: usize = 62_000;
@@ -58,30 +35,12 @@ pub struct HostileRequest {
 
 /// Returns a strategy for requests. Some name a peer in `x-forwarded-for`.
 pub fn request() -> impl Strategy<Value = HostileRequest> {
-    let peer = select(vec![
-        "10.0.0.1",
-        "11.0.0.1",
-        "192.0.2.1",
-        "fd00::1",
-        "2001:db8::1",
-    ])
-    .prop_map(|peer| (b"x-forwarded-for".to_vec(), peer.into()));
-    let query = vec(
-        select(vec![
-            "?",
-            "&",
-            "X-Amz-SignedHeaders=",
-            "x-amz-signedheaders",
-            "host",
-            "%3B",
-            "%",
-            ";",
-            "x-request-id",
-            "x-correlation%2Did",
-            "=",
-        ]),
-        1..6,
+    let peer = one_of("10.0.0.1 11.0.0.1 192.0.2.1 fd00::1 2001:db8::1")
+        .prop_map(|peer| (b"x-forwarded-for".to_vec(), peer.into()));
+    let part = one_of(
+        "? & X-Amz-SignedHeaders= x-amz-signedheaders host %3B % ; x-request-id x-correlation%2Did =",
     );
+    let query = vec(part, 1..6);
     let query = prop_oneof![3 => Just(Vec::new()), 1 => query];
     let peer = prop_oneof![3 => Just(None), 1 => peer.prop_map(Some)];
     (query, lines(REQUEST_NAMES), peer).prop_map(|(query, mut lines, peer)| {
@@ -102,52 +61,34 @@ pub fn response() -> impl Strategy<Value = Vec<Line>> {
 pub fn configuration() -> impl Strategy<Value = String> {
     let max_length = prop_oneof![Just(200), 1..=1024_u16, 30..40_u16];
     let incoming = (
-        select(vec![
-            r#""all""#,
-            r#""all""#,
-            r#""none""#,
-            r#"["10.0.0.0/8","fd00::/8"]"#,
-            r#"["::/0"]"#,
-            r#"["::ffff:10.0.0.0/104"]"#,
-            "[]",
-        ]),
-        select(vec!["safe", "safe", "uuid", "visible"]),
+        one_of(
+            r#""all" "all" "none" ["10.0.0.0/8","fd00::/8"] ["::/0"] ["::ffff:10.0.0.0/104"] []"#,
+        ),
+        one_of("safe safe uuid visible"),
         max_length,
-        select(vec!["replace", "replace", "reject", "keep"]),
-        select(vec!["null", "null", r#""x-original-request-id""#]),
+        one_of("replace replace reject keep"),
+        one_of(r#"null null "x-original-request-id""#),
     )
         .prop_map(|(trust, accept, max_length, on_invalid, original)| {
             format!(
                 r#"{{"trust":{trust},"accept":"{accept}","max_length":{max_length},"on_invalid":"{on_invalid}","original":{original}}}"#
             )
         });
-    let adopt = (
-        select(vec![
-            r#""aws""#,
-            r#""AWS""#,
-            "",
-            r#""traceparent","aws""#,
-            r#""x-amzn-trace-id","x-amz-cf-id""#,
-            r#""X-Parent-Id","x-amz-request-id","aws","traceparent""#,
-        ]),
-        select(vec!["derive", "derive", "verbatim", "skip"]),
-    )
-        .prop_map(|(from, non_uuid)| format!(r#"{{"from":[{from}],"non_uuid":"{non_uuid}"}}"#));
+    let from = one_of(
+        r#"["aws"] ["AWS"] [] ["traceparent","aws"] ["x-amzn-trace-id","x-amz-cf-id"] ["X-Parent-Id","x-amz-request-id","aws","traceparent"]"#,
+    );
+    let adopt = (from, one_of("derive derive verbatim skip"))
+        .prop_map(|(from, non_uuid)| format!(r#"{{"from":{from},"non_uuid":"{non_uuid}"}}"#));
     let response = (
-        select(vec!["overwrite", "if_absent", "never"]),
+        one_of("overwrite if_absent never"),
         prop::bool::weighted(0.6),
         any::<bool>(),
     )
         .prop_map(|(echo, normalize, expose)| {
             format!(r#"{{"echo":"{echo}","normalize_aws":{normalize},"expose":{expose}}}"#)
         });
-    let header = select(vec![
-        "x-request-id",
-        "x-request-id",
-        "X-Correlation-ID",
-        "x-amzn-requestid",
-    ]);
-    let generate = select(vec!["uuid4", "uuid7", "hex32"]);
+    let header = one_of("x-request-id x-request-id X-Correlation-ID x-amzn-requestid");
+    let generate = one_of("uuid4 uuid7 hex32");
     (header, incoming, adopt, generate, response, any::<bool>()).prop_map(
         |(header, incoming, adopt, generate, response, log_origin)| {
             format!(
@@ -157,9 +98,14 @@ pub fn configuration() -> impl Strategy<Value = String> {
     )
 }
 
+/// Returns a strategy that selects a word of a text.
+fn one_of(words: &'static str) -> impl Strategy<Value = &'static str> + Clone {
+    select(words.split(' ').collect::<Vec<_>>())
+}
+
 /// Returns a strategy for header lines with these names. Some repeat the line before, with the same
 /// or another value.
-fn lines(names: &'static [&'static str]) -> impl Strategy<Value = Vec<Line>> {
+fn lines(names: &'static str) -> impl Strategy<Value = Vec<Line>> {
     let repeat = prop_oneof![8 => Just(false), 2 => Just(true)];
     let line = (name(names), value(), repeat, any::<bool>());
     let count = prop_oneof![2 => 0..1_usize, 80 => 1..7_usize, 1 => 60..90_usize];
@@ -179,9 +125,9 @@ fn lines(names: &'static [&'static str]) -> impl Strategy<Value = Vec<Line>> {
         })
 }
 
-fn name(names: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> + Clone {
+fn name(names: &'static str) -> impl Strategy<Value = Vec<u8>> + Clone {
     // Most of the rules are about the header of the id.
-    let known = prop_oneof![1 => Just(names[0]), 2 => select(names)];
+    let known = prop_oneof![1 => one_of("x-request-id"), 2 => one_of(names)];
     let change = prop_oneof![
         180 => Just(NameChange::None),
         31 => (1..4_usize).prop_map(NameChange::Remap),
@@ -277,23 +223,9 @@ fn uuid() -> impl Strategy<Value = String> {
 }
 
 fn list() -> impl Strategy<Value = String> {
-    let word = select(vec![
-        "-",
-        "none",
-        "NULL",
-        "undefined",
-        "unknown",
-        "test-invoke-request",
-        "UUID_REPLACED_INVALID_REQUEST_ID",
-        "00000000-0000-0000-0000-000000000000",
-        "ffffffff-ffff-ffff-ffff-ffffffffffff",
-        "4B4NGF0EAWN0GE63",
-        "mine",
-        "a b",
-        "",
-        " mine ",
-        "|a.b.",
-    ]);
+    const WORDS: &str = "-|none|NULL|undefined|unknown|test-invoke-request|UUID_REPLACED_INVALID_REQUEST_ID|\
+         00000000-0000-0000-0000-000000000000|ffffffff-ffff-ffff-ffff-ffffffffffff|4B4NGF0EAWN0GE63|mine|a b|| mine ";
+    let word = select(WORDS.split('|').collect::<Vec<_>>());
     let item = prop_oneof![1 => uuid(), 3 => word.prop_map(str::to_owned)];
     vec(item, 1..5).prop_map(|items| items.join(","))
 }
@@ -323,9 +255,9 @@ pub fn every_byte_of_responses() -> Vec<Vec<Line>> {
     every_byte(RESPONSE_NAMES)
 }
 
-fn every_byte(names: &[&str]) -> Vec<Vec<Line>> {
+fn every_byte(names: &str) -> Vec<Vec<Line>> {
     let mut messages = Vec::new();
-    for name in names {
+    for name in names.split(' ') {
         for byte in 0..=255 {
             for value in [vec![byte], vec![b'a', byte, b'b']] {
                 messages.push(vec![(name.as_bytes().to_vec(), value)]);
@@ -395,6 +327,8 @@ impl Source {
     /// # Panics
     /// If the strategy rejects everything it draws, which none of this module does.
     pub fn draw_tree<S: Strategy>(&mut self, strategy: &S) -> S::Tree {
-        strategy.new_tree(&mut self.0).expect("a value")
+        strategy
+            .new_tree(&mut self.0)
+            .expect("the strategy draws a value")
     }
 }

@@ -63,7 +63,9 @@ pub fn all() -> Vec<Base> {
     folders.retain(|folder| !is_component(folder));
     folders.sort();
     let relative = folders.iter().map(|folder| {
-        let path = folder.strip_prefix(root()).expect("it is below the root");
+        let path = folder
+            .strip_prefix(root())
+            .expect("the folder is below the root");
         path.to_str().expect("the path is UTF-8")
     });
     relative.map(read).collect()
@@ -71,7 +73,8 @@ pub fn all() -> Vec<Base> {
 
 /// Returns whether a folder contains a change to bases (a component) and not a base.
 fn is_component(folder: &Path) -> bool {
-    let text = fs::read_to_string(folder.join("kustomization.yaml")).expect("a kustomization");
+    let text = fs::read_to_string(folder.join("kustomization.yaml"))
+        .expect("the kustomization can be read");
     text.contains("\nkind: Component\n")
 }
 
@@ -107,10 +110,12 @@ pub fn read_in(root: &Path, path: &str) -> Base {
         serde_saphyr::from_multiple(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
     };
     let kustomization = documents("kustomization.yaml").remove(0);
-    let files = kustomization["resources"].as_array().expect("a list");
+    let files = kustomization["resources"]
+        .as_array()
+        .expect("the value is a list");
     let mut resources: Vec<Value> = files
         .iter()
-        .flat_map(|file| documents(file.as_str().expect("the name of a file")))
+        .flat_map(|file| documents(file.as_str().expect("a resource is the name of a file")))
         .collect();
     for resource in &mut resources {
         resource["metadata"]["namespace"] = kustomization["namespace"].clone();

@@ -2,17 +2,18 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`cases`] | the table of cases: what is sent, and what must become of it |
+//! | [`cases`] | the table of cases: what is sent, and what the filter must do |
 //! | [`verdict`] | what the filter must decide about a request, and what follows from it |
 //! | [`reference`](mod@reference) | the rules once more, written from their description alone |
 //! | [`comparison`] | the rules and the reference, compared on any bytes |
 //! | [`configuration_pool`] | configurations with every kind of value under every key |
 //! | [`message`] | the headers of a message as Envoy shows them to the filter |
-//! | [`hostile`] | a generator of messages that nobody should send |
+//! | [`hostile`] | a generator of hostile messages: invalid, repeated, nested, too long |
 //! | [`client`], [`upstream`] | an HTTP/1.1 client and server that send any bytes |
-//! | [`commands`] | commands as a user runs them |
+//! | [`project`] | the project's files, and commands as a user runs them |
 //! | [`kustomize`] | the manifests under `envoy/` |
 //! | [`pages`] | the documentation, taken apart |
+//! | [`shipped`] | the configuration of Envoy that the project ships, with another upstream |
 //! | [`svg`] | the chart that `make bench` draws |
 
 #![deny(missing_docs)]
@@ -20,8 +21,6 @@
 pub mod cases;
 #[cfg(feature = "servers")]
 pub mod client;
-#[cfg(feature = "files")]
-pub mod commands;
 pub mod comparison;
 pub mod configuration_pool;
 pub mod hostile;
@@ -30,7 +29,11 @@ pub mod kustomize;
 pub mod message;
 #[cfg(feature = "files")]
 pub mod pages;
+#[cfg(feature = "files")]
+pub mod project;
 pub mod reference;
+#[cfg(feature = "files")]
+pub mod shipped;
 #[cfg(feature = "files")]
 pub mod svg;
 #[cfg(feature = "servers")]

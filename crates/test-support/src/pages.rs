@@ -65,9 +65,9 @@ pub fn page(path: &str) -> Page {
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(folder).expect("a folder");
+    let entries = fs::read_dir(folder).expect("the folder can be read");
     let mut entries: Vec<_> = entries
-        .map(|entry| entry.expect("an entry").path())
+        .map(|entry| entry.expect("the entry can be read").path())
         .collect();
     entries.sort();
     for path in entries {
@@ -81,9 +81,11 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 
 fn read(path: &Path) -> Page {
     let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let relative = path.strip_prefix(root()).expect("a path below the root");
+    let relative = path
+        .strip_prefix(root())
+        .expect("the path is below the root");
     let mut page = Page {
-        path: relative.to_str().expect("a path in UTF-8").into(),
+        path: relative.to_str().expect("the path is UTF-8").into(),
         blocks: Vec::new(),
         links: Vec::new(),
         anchors: Vec::new(),

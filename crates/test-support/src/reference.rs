@@ -77,7 +77,7 @@ impl Config {
                 "header" => config.header = header_name(value)?,
                 "incoming.trust" => config.trust = trust(value)?,
                 "incoming.accept" => config.accept = word(value, &["safe", "uuid", "visible"])?,
-                "incoming.max_length" => config.max_length = whole(value)?,
+                "incoming.max_length" => config.max_length = whole_number(value)?,
                 "incoming.on_invalid" => {
                     config.on_invalid = word(value, &["replace", "reject", "keep"])?;
                 }
@@ -197,7 +197,7 @@ fn word(value: &Value, words: &[&str]) -> Option<String> {
     Some(word.into())
 }
 
-fn whole(value: &Value) -> Option<usize> {
+fn whole_number(value: &Value) -> Option<usize> {
     (1..=1024).find(|&number| value.as_f64() == Some(number as f64))
 }
 
@@ -311,7 +311,7 @@ impl Config {
         }
         let is_untrusted = !self.trust.includes(peer);
         verdict.is_peer_untrusted = is_untrusted;
-        let ids = elements(&value);
+        let ids = list_items(&value);
         let problem = match ids.first() {
             None => None,
             Some(id) if ids.iter().any(|other| other != id) => Some("duplicate"),
@@ -393,7 +393,7 @@ impl Config {
         for source in &self.from {
             let mut candidates: Vec<((usize, usize), String, &[u8])> = Vec::new();
             for (name, value) in lines {
-                let name = text(name).to_ascii_lowercase();
+                let name = latin_1(name).to_ascii_lowercase();
                 if source == "aws" {
                     if name != self.header
                         && let Some(rank) = aws_rank(&name, REQUEST_NAMES)
@@ -452,9 +452,9 @@ impl Config {
         const PLACEHOLDERS: &str = "00000000-0000-0000-0000-000000000000 \
              ffffffff-ffff-ffff-ffff-ffffffffffff - none null undefined unknown \
              test-invoke-request uuid_replaced_invalid_request_id";
-        let mut found = elements(value);
+        let mut found = list_items(value);
         found.retain(|value| {
-            let lower = text(value).to_ascii_lowercase();
+            let lower = latin_1(value).to_ascii_lowercase();
             let is_placeholder = PLACEHOLDERS.split_whitespace().any(|word| word == lower);
             value.len() <= self.max_length && is_allowed(value) && !is_placeholder
         });
@@ -464,14 +464,14 @@ impl Config {
 
 /// Returns the UUID, in lower case, of a value that is a UUID and `-provisional`.
 fn provisional_uuid(value: &[u8]) -> Option<String> {
-    let text = text(value);
+    let text = latin_1(value);
     let uuid = text.strip_suffix("-provisional")?;
     is_uuid_form(uuid.as_bytes()).then(|| uuid.to_ascii_lowercase())
 }
 
 /// The headers of a response after the filter.
 #[derive(Debug, PartialEq)]
-pub struct Answer {
+pub struct ResponseHeaders {
     /// The lines of the id's header.
     pub ids: Vec<Vec<u8>>,
     /// The lines of `x-amzn-requestid`.
@@ -480,7 +480,7 @@ pub struct Answer {
     pub exposed: Vec<Vec<u8>>,
 }
 
-impl Answer {
+impl ResponseHeaders {
     /// Returns the lines as they are.
     #[must_use]
     pub fn of(lines: &[Line], header: &str) -> Self {
@@ -503,8 +503,13 @@ impl Config {
     ///
     /// The last run of the filter for the request remembered `remembered_id`.
     #[must_use]
-    pub fn response(&self, id: &[u8], lines: &[Line], remembered_id: Option<&[u8]>) -> Answer {
-        let mut answer = Answer::of(lines, &self.header);
+    pub fn response(
+        &self,
+        id: &[u8],
+        lines: &[Line],
+        remembered_id: Option<&[u8]>,
+    ) -> ResponseHeaders {
+        let mut answer = ResponseHeaders::of(lines, &self.header);
         let is_blank = |value: &Vec<u8>| value.iter().all(|byte| b" \t".contains(byte));
         let is_absent = answer.ids.iter().all(is_blank);
         let reads_response = self.normalize_aws && self.header != "x-amzn-requestid" || self.expose;
@@ -526,9 +531,9 @@ impl Config {
         }
         let is_for_another_origin = !values(lines, "access-control-allow-origin").is_empty();
         if self.expose && is_for_another_origin {
-            let mut names = elements(&answer.exposed.join(&b','));
+            let mut names = list_items(&answer.exposed.join(&b','));
             let is_exposed =
-                |name: &Vec<u8>| name == b"*" || text(name).to_ascii_lowercase() == self.header;
+                |name: &Vec<u8>| name == b"*" || latin_1(name).to_ascii_lowercase() == self.header;
             if !names.iter().any(is_exposed) {
                 names.push(self.header.clone().into());
                 answer.exposed = vec![names.join(&b", "[..])];
@@ -548,7 +553,7 @@ impl Config {
         let mut found: Vec<_> = lines
             .iter()
             .filter_map(|(name, value)| {
-                let rank = aws_rank(&text(name).to_ascii_lowercase(), RESPONSE_NAMES)?;
+                let rank = aws_rank(&latin_1(name).to_ascii_lowercase(), RESPONSE_NAMES)?;
                 Some((rank, self.usable(value, is_safe).into_iter().next()?))
             })
             .collect();
@@ -568,12 +573,12 @@ pub fn values<'a>(lines: &'a [Line], header: &str) -> Vec<&'a [u8]> {
 }
 
 /// Each byte as the character of that number: nothing is lost.
-fn text(bytes: &[u8]) -> String {
+fn latin_1(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
 
-fn elements(value: &[u8]) -> Vec<Vec<u8>> {
-    let text = text(value);
+fn list_items(value: &[u8]) -> Vec<Vec<u8>> {
+    let text = latin_1(value);
     let parts = text.split(',').map(|part| part.trim_matches([' ', '\t']));
     parts
         .filter(|part| !part.is_empty())
@@ -583,7 +588,7 @@ fn elements(value: &[u8]) -> Vec<Vec<u8>> {
 
 fn is_safe(value: &[u8]) -> bool {
     let is_safe = |char: char| char.is_ascii_alphanumeric() || "-._~+/=:@#".contains(char);
-    !value.is_empty() && text(value).chars().all(is_safe)
+    !value.is_empty() && latin_1(value).chars().all(is_safe)
 }
 
 fn is_visible(value: &[u8]) -> bool {
@@ -596,7 +601,7 @@ fn is_hex(text: &str, length: usize) -> bool {
 }
 
 fn is_uuid_form(value: &[u8]) -> bool {
-    let text = text(value);
+    let text = latin_1(value);
     let parts: Vec<_> = text.split('-').collect();
     parts.len() == 5
         && parts
@@ -616,7 +621,7 @@ fn derived(value: &[u8]) -> Vec<u8> {
 
 /// `Root=1-67891233-abcdef012345678912345678`, lower-cased, of each field that has it.
 fn trace_roots(value: &[u8]) -> Vec<String> {
-    let text = text(value).to_ascii_lowercase();
+    let text = latin_1(value).to_ascii_lowercase();
     let mut roots = Vec::new();
     for field in text.split([';', ',']) {
         let Some((key, root)) = field.split_once('=') else {
@@ -640,7 +645,7 @@ fn trace_roots(value: &[u8]) -> Vec<String> {
 /// Returns the trace-id of `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`, if all of it is
 /// valid.
 fn trace_id(value: &[u8]) -> Option<String> {
-    let text = text(value);
+    let text = latin_1(value);
     let text = text.trim_matches([' ', '\t']);
     let parts: Vec<_> = text.split('-').collect();
     let is_valid = parts.len() >= 4

@@ -1,13 +1,13 @@
-//! An HTTP/1.1 upstream that records the bytes it receives and answers with the bytes it is told.
+//! An HTTP/1.1 upstream that records the bytes it receives and answers with the bytes that a test sets.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::client::{Headers, all, owned};
+use crate::client::{Connection, Headers, all, length, owned};
 
 /// What the upstream does with a request.
 #[derive(Clone, Debug)]
@@ -41,17 +41,25 @@ impl Reply {
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct ReceivedRequest {
     /// The header lines.
     pub headers: Headers,
     /// The body; one that was sent in chunks includes their sizes.
     pub body: Vec<u8>,
 }
 
+impl ReceivedRequest {
+    /// Returns the values of all lines of a header.
+    #[must_use]
+    pub fn all(&self, name: &str) -> Vec<&[u8]> {
+        all(&self.headers, name)
+    }
+}
+
 #[derive(Default)]
 struct State {
     replies: HashMap<String, Reply>,
-    seen: HashMap<String, Vec<Seen>>,
+    received: HashMap<String, Vec<ReceivedRequest>>,
 }
 
 /// A server on a free port of 127.0.0.1. Its threads end with the program.
@@ -68,8 +76,7 @@ impl Upstream {
     /// If no port is free.
     #[must_use]
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
+        let (listener, port) = listen();
         let state = Arc::<Mutex<State>>::default();
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -98,117 +105,100 @@ impl Upstream {
     /// # Panics
     /// If a thread of the upstream has panicked.
     #[must_use]
-    pub fn seen(&self, path: &str) -> Vec<Seen> {
+    pub fn received(&self, path: &str) -> Vec<ReceivedRequest> {
         self.state
             .lock()
             .unwrap()
-            .seen
+            .received
             .get(path)
             .cloned()
             .unwrap_or_default()
     }
 }
 
-fn serve(mut stream: TcpStream, state: &Mutex<State>) {
-    let mut received = Vec::new();
-    let mut buffer = [0; 16 * 1024];
+/// Listens on a free port of 127.0.0.1.
+///
+/// # Panics
+/// If no port is free.
+#[must_use]
+pub fn listen() -> (TcpListener, u16) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let address = listener.local_addr().expect("the socket has an address");
+    (listener, address.port())
+}
+
+/// Returns different ports of 127.0.0.1 that are free.
+///
+/// # Panics
+/// If no port is free.
+#[must_use]
+pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let listeners = [(); COUNT].map(|()| listen());
+    listeners.map(|(_, port)| port)
+}
+
+/// Serves a connection until either side ends it.
+fn serve(stream: TcpStream, state: &Mutex<State>) -> Option<()> {
+    let mut connection = Connection::new(stream);
     loop {
+        let head = connection.read_until(b"\r\n\r\n")?;
         let mut lines = [httparse::EMPTY_HEADER; 64];
-        let mut request = httparse::Request::new(&mut lines);
-        let length = match request.parse(&received) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) => match stream.read(&mut buffer) {
-                Ok(read) if read > 0 => {
-                    received.extend(&buffer[..read]);
-                    continue;
-                }
-                _ => return,
-            },
-            Err(error) => panic!("{error} in {}", received.escape_ascii()),
+        let mut parsed = httparse::Request::new(&mut lines);
+        if let Err(error) = parsed.parse(&head) {
+            panic!("{error} in {}", head.escape_ascii());
+        }
+        let path = parsed.path.expect("a request has a path").to_owned();
+        let headers = owned(parsed.headers);
+        let body = if all(&headers, "transfer-encoding").is_empty() {
+            connection.read(length(&headers).unwrap_or(0))?
+        } else {
+            connection.read_until(b"\r\n0\r\n\r\n")?
         };
-        let path = request.path.expect("a path").to_owned();
-        let headers = owned(request.headers);
-        received.drain(..length);
-        let Some(body) = read_body(&mut stream, &mut received, &headers) else {
-            return;
-        };
-        let seen = Seen { headers, body };
+        let request = ReceivedRequest { headers, body };
         let reply = {
             let mut state = state.lock().unwrap();
-            state
-                .seen
-                .entry(path.clone())
-                .or_default()
-                .push(seen.clone());
-            state
-                .replies
-                .get(&path)
-                .cloned()
-                .unwrap_or_else(|| Reply::ok(&[]))
+            let of_path = state.received.entry(path.clone()).or_default();
+            of_path.push(request.clone());
+            let reply = state.replies.get(&path);
+            reply.cloned().unwrap_or_else(|| Reply::ok(&[]))
         };
+        let stream = &mut connection.stream;
+        // Envoy may have given up on an answer that comes later.
         match reply {
-            // Envoy may have given up.
             Reply::Later(wait, bytes) => {
                 thread::sleep(wait);
-                if stream.write_all(&bytes).is_err() {
-                    return;
-                }
+                stream.write_all(&bytes).ok()?;
             }
             Reply::InTwo(first, wait, rest) => {
                 stream
                     .write_all(&first)
                     .expect("Envoy accepts the response");
                 thread::sleep(wait);
-                if stream.write_all(&rest).is_err() {
-                    return;
-                }
+                stream.write_all(&rest).ok()?;
             }
             Reply::Bytes(bytes) => stream
                 .write_all(&bytes)
                 .expect("Envoy accepts the response"),
-            Reply::Close => return,
+            Reply::Close => return None,
             Reply::Silence => {}
-            Reply::WebSocket => return serve_web_socket(stream, &seen),
+            Reply::WebSocket => {
+                serve_web_socket(connection.stream, &request);
+                return None;
+            }
         }
     }
 }
 
-/// The body of a request; `None` if the connection ends before it does.
-fn read_body(stream: &mut TcpStream, received: &mut Vec<u8>, headers: &Headers) -> Option<Vec<u8>> {
-    const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
-    let length = all(headers, "content-length").first().map(|length| {
-        let length = std::str::from_utf8(length).expect("a length");
-        length.parse::<usize>().expect("a length")
-    });
-    let is_chunked = !all(headers, "transfer-encoding").is_empty();
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        let end = if is_chunked {
-            let mut windows = received.windows(LAST_CHUNK.len());
-            windows
-                .position(|window| window == LAST_CHUNK)
-                .map(|at| at + LAST_CHUNK.len())
-        } else {
-            Some(length.unwrap_or(0)).filter(|&length| length <= received.len())
-        };
-        if let Some(end) = end {
-            return Some(received.drain(..end).collect());
-        }
-        match stream.read(&mut buffer) {
-            Ok(read) if read > 0 => received.extend(&buffer[..read]),
-            _ => return None,
-        }
-    }
-}
-
-fn serve_web_socket(mut stream: TcpStream, seen: &Seen) {
+fn serve_web_socket(mut stream: TcpStream, received: &ReceivedRequest) {
     let mut request = http::Request::builder();
-    for (name, value) in &seen.headers {
+    for (name, value) in &received.headers {
         request = request.header(name, value.as_slice());
     }
-    let request = request.body(()).expect("a request");
-    let response = tungstenite::handshake::server::create_response(&request).expect("an upgrade");
-    tungstenite::handshake::server::write_response(&mut stream, &response).expect("a response");
+    let request = request.body(()).expect("the request is valid");
+    let response = tungstenite::handshake::server::create_response(&request)
+        .expect("the client asks for an upgrade");
+    tungstenite::handshake::server::write_response(&mut stream, &response)
+        .expect("the response is valid");
     let role = tungstenite::protocol::Role::Server;
     let mut socket = tungstenite::WebSocket::from_raw_socket(stream, role, None);
     while let Ok(message) = socket.read() {

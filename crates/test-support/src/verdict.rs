@@ -3,6 +3,7 @@
 
 use request_id_rules::policy::IdFormat;
 use request_id_rules::request::OriginalChange;
+use uuid::{Uuid, Variant};
 
 /// What the filter must decide about a request.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub struct Verdict {
     pub sets_id: bool,
     /// The change to the header that `incoming.original` names.
     pub original: OriginalChange,
-    /// What the debug log says about preferred sources with unusable values.
+    /// What the debug log contains about preferred sources with unusable values.
     pub unusable_sources: Vec<String>,
 }
 
@@ -109,5 +110,23 @@ impl Verdict {
             OriginalChange::Set(_) => (1, 0),
         };
         (set + usize::from(self.sets_id), removed)
+    }
+}
+
+/// Returns whether an id has the form of a new one.
+#[must_use]
+pub fn is_new(format: IdFormat, id: &str) -> bool {
+    let Ok(uuid) = Uuid::try_parse(id) else {
+        return false;
+    };
+    let is_of_version = |version| {
+        uuid.get_version_num() == version
+            && uuid.get_variant() == Variant::RFC4122
+            && uuid.hyphenated().to_string() == id
+    };
+    match format {
+        IdFormat::Uuid4 => is_of_version(4),
+        IdFormat::Uuid7 => is_of_version(7),
+        IdFormat::Hex32 => uuid.simple().to_string() == id,
     }
 }

@@ -1,5 +1,5 @@
-//! Very many requests of all kinds over two workers, while the configuration changes: with the filter
-//! they come out as without it, and nothing of them stays in it.
+//! Very many requests of all kinds over two workers, while the configuration changes: they end in the same way with the
+//! filter and without it, and nothing of them stays in its memory.
 
 mod client;
 mod request;
@@ -18,21 +18,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::runtime::{self, Runtime};
-use xtask::envoy::{Output, Process};
+use xtask::envoy::Process;
 
-use crate::counters::counters;
+use crate::counters::wait_for_counters;
 use crate::testbed::{
-    self, MANAGER, Test, Testbed, at, eventually, listener_name, listeners, string_value,
+    self, MANAGER, Testbed, at, eventually, listener_name, listeners, string_value, tests,
 };
 use crate::updates::{CONFIGURATION, StopOnDrop, publish, take_filter};
-use client::{Client, Protocol, Tally};
+use client::{Client, Totals, connections};
 use request::{Kind, Listener};
 use upstream::Arrivals;
 
-pub const TESTS: &[Test] = &[(
-    "soak: resets, timeouts, retries, updates and draining change nothing but ids",
-    soak,
-)];
+tests![resets_timeouts_retries_updates_and_draining_change_nothing_but_ids];
 
 /// How many requests are sent: SOAK, which `make soak` sets, or ten thousand. Of fewer than a
 /// thousand not every kind is among them.
@@ -56,7 +53,7 @@ const CLIENTS: [(Listener, usize, usize); 3] = [
 /// How many clients share a connection of HTTP/2.
 const SHARED: usize = 6;
 
-/// What the configuration changes to, each second. The ids of each are told apart from all others.
+/// The configurations that follow one another each second.
 const CONFIGURATIONS: [&str; 4] = [
     r#"{"log_origin": true}"#,
     r#"{"generate": "uuid7"}"#,
@@ -66,7 +63,7 @@ const CONFIGURATIONS: [&str; 4] = [
 
 const REJECT: &str = r#"{"incoming": {"on_invalid": "reject"}}"#;
 
-fn soak(_: &Testbed) {
+fn resets_timeouts_retries_updates_and_draining_change_nothing_but_ids(_: &Testbed) {
     let requests = requests();
     let without = run(requests, false);
     let with = run(requests, true);
@@ -74,35 +71,30 @@ fn soak(_: &Testbed) {
     println!("with the filter as without: {with:?}");
 }
 
-/// How often requests of each kind came out in which way.
+/// How often requests of each kind ended in which way.
 type Outcomes = BTreeMap<(Kind, String), u64>;
 
-/// Sends so many requests to an Envoy with or without the filter. What is rejected with it is not
-/// among the outcomes.
-fn run(requests: u64, filtered: bool) -> Outcomes {
+/// Sends this number of requests to an Envoy with or without the filter, and returns the outcomes of all requests
+/// but those that the filter rejects.
+fn run(requests: u64, has_filter: bool) -> Outcomes {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .expect("a runtime");
+        .expect("tokio starts its threads");
     let arrivals = Arc::<Arrivals>::default();
-    let upstream = runtime.block_on(upstream::start(Arc::clone(&arrivals)));
-    let folder = tempfile::tempdir().expect("a folder");
-    let (config, filter) = config(upstream, folder.path(), filtered);
-    let arguments = [
-        "--concurrency",
-        "2",
-        "--drain-time-s",
-        "2",
-        "--log-level",
-        "error",
-    ];
-    let envoy = Process::start(&config, &Output::Kept, &arguments).expect("an Envoy");
-    let mut clients = clients(&envoy, &arrivals, filtered);
+    let upstream = upstream::start(&arrivals);
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let (config, filter) = config(upstream, folder.path(), has_filter);
+    let envoy = testbed::start(
+        &config,
+        "--concurrency 2 --drain-time-s 2 --log-level error",
+    );
+    let mut clients = clients(&envoy, &arrivals, has_filter);
 
     let warm_up = requests / 10;
     let stop = AtomicBool::new(false);
-    let mut tally = Tally::default();
+    let mut totals = Totals::default();
     let drained = thread::scope(|scope| {
         let _stop = StopOnDrop(&stop);
         if let Some(filter) = filter {
@@ -112,12 +104,12 @@ fn run(requests: u64, filtered: bool) -> Outcomes {
         for numbers in [0..warm_up, warm_up..requests] {
             let started = Instant::now();
             clients = send(&runtime, mem::take(&mut clients), numbers.clone());
-            let filter = if filtered { "with" } else { "without" };
+            let filter = if has_filter { "with" } else { "without" };
             println!(
                 "requests {numbers:?} {filter} the filter: {:.0?}",
                 started.elapsed()
             );
-            if filtered {
+            if has_filter {
                 let memory = memory_at_rest(&envoy);
                 println!("memory of the VM of each thread: {memory:?}");
                 assert_eq!(
@@ -128,28 +120,28 @@ fn run(requests: u64, filtered: bool) -> Outcomes {
             }
         }
         for client in &mut clients {
-            tally.add(mem::take(&mut client.tally));
+            totals.add(mem::take(&mut client.totals));
         }
         drain(&runtime, &envoy, clients, requests)
     });
-    let mut outcomes = mem::take(&mut tally.outcomes);
+    let mut outcomes = mem::take(&mut totals.outcomes);
     assert_eq!(outcomes.values().sum::<u64>(), requests);
-    tally.add(drained);
-    for ((kind, outcome), count) in &tally.outcomes {
-        let fine = match kind {
-            Kind::Rejected if filtered => "400",
+    totals.add(drained);
+    for ((kind, outcome), count) in &totals.outcomes {
+        let expected = match kind {
+            Kind::Rejected if has_filter => "400",
             _ => "200",
         };
-        assert_eq!(outcome, fine, "{count} of {kind:?} while Envoy drains");
+        assert_eq!(outcome, expected, "{count} of {kind:?} while Envoy drains");
     }
-    assert!(!tally.outcomes.is_empty(), "no request while Envoy drains");
-    if filtered {
+    assert!(!totals.outcomes.is_empty(), "no request while Envoy drains");
+    if has_filter {
         let rejected: Vec<_> = outcomes
             .keys()
             .filter(|(kind, _)| *kind == Kind::Rejected)
             .collect();
         assert_eq!(rejected, [&(Kind::Rejected, "400".to_owned())]);
-        check(&envoy, tally);
+        check(&envoy, totals);
     }
     outcomes.retain(|(kind, _), _| *kind != Kind::Rejected);
     outcomes
@@ -157,8 +149,8 @@ fn run(requests: u64, filtered: bool) -> Outcomes {
 
 /// `envoy/envoy.yaml` as the other tests have it, but for what many requests at once need. The filter
 /// of the default configuration is read from a file.
-fn config(upstream: u16, folder: &Path, filtered: bool) -> (Value, Option<Value>) {
-    let mut config = testbed::config(upstream, &["", REJECT]).expect("a configuration");
+fn config(upstream: u16, folder: &Path, has_filter: bool) -> (Value, Option<Value>) {
+    let mut config = testbed::config(upstream, &["", REJECT]);
     let mut filter = None;
     for listener in listeners(&mut config) {
         if listener["name"] == "demo" {
@@ -168,10 +160,10 @@ fn config(upstream: u16, folder: &Path, filtered: bool) -> (Value, Option<Value>
         manager["access_log"] = json!([]);
         // Else Envoy waits a second before it closes a connection whose response is cut.
         manager["delayed_close_timeout"] = "0s".into();
+        at(manager, "/route_config/virtual_hosts/0")["domains"] = json!(["localhost:*"]);
         at(manager, "/route_config/virtual_hosts/1")["include_request_attempt_count"] = true.into();
-        if !filtered {
-            let filters = at(manager, "/http_filters").as_array_mut();
-            filters.expect("a list").remove(0);
+        if !has_filter {
+            testbed::filters(listener).remove(0);
         } else if listener["name"] == listener_name(0) {
             let filter = filter.insert(take_filter(listener, folder));
             publish(folder, slice::from_ref(filter));
@@ -186,11 +178,10 @@ fn config(upstream: u16, folder: &Path, filtered: bool) -> (Value, Option<Value>
     let thresholds: Value = thresholds.into_iter().map(|name| (name, 10_000)).collect();
     at(&mut config, "/static_resources/clusters/0")["circuit_breakers"] =
         json!({"thresholds": [thresholds]});
-    config["node"] = json!({"id": "test", "cluster": "test"});
     (config, filter)
 }
 
-fn clients(envoy: &Process, arrivals: &Arc<Arrivals>, filtered: bool) -> Vec<Client> {
+fn clients(envoy: &Process, arrivals: &Arc<Arrivals>, has_filter: bool) -> Vec<Client> {
     let mut clients = Vec::new();
     for (listener, http1, http2) in CLIENTS {
         let port = match listener {
@@ -198,19 +189,17 @@ fn clients(envoy: &Process, arrivals: &Arc<Arrivals>, filtered: bool) -> Vec<Cli
             Listener::Main => envoy.port(&listener_name(0)),
             Listener::Strict => envoy.port(&listener_name(1)),
         }
-        .expect("a port");
-        let http1 = (0..http1).map(|_| Protocol::Http1(None));
-        let http2 = (0..http2).flat_map(|_| {
-            let shared = Arc::default();
-            (0..SHARED).map(move |_| Protocol::Http2(Arc::clone(&shared)))
-        });
-        clients.extend(http1.chain(http2).map(|protocol| Client {
+        .expect("Envoy listens");
+        let alone = (0..http1).map(|_| (false, connections(false)));
+        let shared = (0..http2).flat_map(|_| vec![(true, connections(true)); SHARED]);
+        clients.extend(alone.chain(shared).map(|(is_http2, connections)| Client {
             port,
             listener,
-            protocol,
+            connections,
+            is_http2,
             arrivals: Arc::clone(arrivals),
-            filtered,
-            tally: Tally::default(),
+            has_filter,
+            totals: Totals::default(),
         }));
     }
     clients
@@ -227,14 +216,14 @@ fn send(runtime: &Runtime, clients: Vec<Client>, numbers: Range<u64>) -> Vec<Cli
             .collect();
         let mut clients = Vec::new();
         for client in running {
-            clients.push(client.await.expect("a client that is right"));
+            clients.push(client.await.expect("the client found no mistake"));
         }
         clients
     })
 }
 
-/// Has Envoy drain its listeners while requests come, from this number on, until none is taken.
-fn drain(runtime: &Runtime, envoy: &Process, clients: Vec<Client>, first: u64) -> Tally {
+/// Sends requests from this number on while Envoy drains its listeners, until it accepts no more of them.
+fn drain(runtime: &Runtime, envoy: &Process, clients: Vec<Client>, first: u64) -> Totals {
     let count = clients.len();
     let running: Vec<_> = clients
         .into_iter()
@@ -245,12 +234,14 @@ fn drain(runtime: &Runtime, envoy: &Process, clients: Vec<Client>, first: u64) -
     envoy
         .post("/drain_listeners?graceful")
         .expect("Envoy drains");
-    let mut tally = Tally::default();
+    let mut totals = Totals::default();
     for client in running {
-        let client = runtime.block_on(client).expect("a client that is right");
-        tally.add(client.tally);
+        let client = runtime
+            .block_on(client)
+            .expect("the client found no mistake");
+        totals.add(client.totals);
     }
-    tally
+    totals
 }
 
 /// Gives the filter one configuration after the other.
@@ -275,54 +266,46 @@ fn memory_at_rest(envoy: &Process) -> BTreeMap<String, String> {
         .post("/logging?wasm=debug")
         .expect("Envoy takes the level");
     let mark = envoy.mark();
-    let mut memory = BTreeMap::new();
-    eventually(Duration::from_secs(20), || {
-        let mut said = BTreeMap::new();
-        for line in envoy.log().lines().skip(mark) {
-            if let Some((before, memory)) = line.split_once(" streams open, ") {
-                let thread = before.split("][").nth(1).expect("a thread");
-                let streams = before.rsplit(' ').next().expect("a number");
-                said.insert(thread.to_owned(), (streams.to_owned(), memory.to_owned()));
-            }
-        }
-        let at_rest = said.len() == 3 && said.values().all(|(streams, _)| streams == "0");
-        let now = format!("{said:?}");
-        memory = said
-            .into_iter()
-            .map(|(thread, (_, memory))| (thread, memory))
-            .collect();
-        (at_rest, now)
+    // By thread: how many streams are open, and the memory.
+    let reported = || -> BTreeMap<String, (String, String)> {
+        let log = envoy.log();
+        let lines = log.lines().skip(mark);
+        let report = |line: &str| {
+            let (before, memory) = line.split_once(" streams open, ")?;
+            let (thread, streams) = (before.split("][").nth(1)?, before.rsplit(' ').next()?);
+            Some((thread.into(), (streams.into(), memory.into())))
+        };
+        lines.filter_map(report).collect()
+    };
+    let reported = eventually(Duration::from_secs(20), reported, |reported| {
+        reported.len() == 3 && reported.values().all(|(streams, _)| streams == "0")
     });
     envoy
         .post("/logging?wasm=error")
         .expect("Envoy takes the level");
-    memory
+    reported
+        .into_iter()
+        .map(|(thread, (_, memory))| (thread, memory))
+        .collect()
 }
 
 /// The counters are exact, new ids distinct, the updates were made, and the filter never failed.
-fn check(envoy: &Process, mut tally: Tally) {
-    eventually(Duration::from_secs(10), || {
-        let mut counted = counters(envoy);
-        counted.retain(|_, count| *count > 0);
-        (
-            counted == tally.counters,
-            format!("{counted:?}, not {:?}", tally.counters),
-        )
-    });
-    let new_ids = tally.new_ids.len();
-    tally.new_ids.sort_unstable();
-    tally.new_ids.dedup();
-    assert_eq!(tally.new_ids.len(), new_ids, "new ids are not distinct");
-    let updates = envoy.get("/stats?filter=request-id.config_reload$");
-    let updates = updates.expect("stats");
-    let (_, updates) = updates.trim().split_once(": ").expect("a count");
-    let updates: usize = updates.parse().expect("a number");
-    assert!(updates >= CONFIGURATIONS.len(), "{updates} updates");
+fn check(envoy: &Process, mut totals: Totals) {
+    wait_for_counters(envoy, &totals.counters);
+    let new_ids = totals.new_ids.len();
+    totals.new_ids.sort_unstable();
+    totals.new_ids.dedup();
+    assert_eq!(totals.new_ids.len(), new_ids, "new ids are not distinct");
+    let updates = testbed::statistic(envoy, "request-id.config_reload");
+    assert!(updates >= CONFIGURATIONS.len() as u64, "{updates} updates");
     for line in envoy.log().lines() {
         assert!(
             !line.contains("[error]") && !line.contains("[critical]"),
             "{line}"
         );
     }
-    println!("{new_ids} new ids, {updates} updates, {:?}", tally.counters);
+    println!(
+        "{new_ids} new ids, {updates} updates, {:?}",
+        totals.counters
+    );
 }

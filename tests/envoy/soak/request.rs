@@ -7,7 +7,7 @@ pub enum Listener {
     Main,
     /// Trusts nobody.
     Edge,
-    /// Rejects bad ids.
+    /// Rejects invalid ids.
     Strict,
 }
 
@@ -33,37 +33,38 @@ pub enum Kind {
     LeftWithinBody,
     /// The client leaves with everything sent and nothing answered.
     LeftBeforeResponse,
-    /// A bad id where it is rejected.
+    /// An invalid id where it is rejected.
     Rejected,
 }
 
-/// How many of 200 requests are of each kind.
-const KINDS: [(Kind, u64); 14] = [
-    (Kind::Answered, 120),
-    (Kind::WithBody, 20),
-    (Kind::DirectResponse, 6),
-    (Kind::UnknownCluster, 6),
-    (Kind::NoRoute, 6),
-    (Kind::Retried, 8),
-    (Kind::Moved, 10),
-    (Kind::ResetBeforeHeaders, 4),
-    (Kind::ResetAfterHeaders, 4),
-    (Kind::ResetWithinBody, 4),
-    (Kind::TimedOut, 1),
-    (Kind::LeftWithinHeaders, 2),
-    (Kind::LeftWithinBody, 5),
-    (Kind::LeftBeforeResponse, 4),
+/// How many of 200 requests are of each kind, and their path.
+const KINDS: [(Kind, u64, &str); 14] = [
+    (Kind::Answered, 120, "/answered"),
+    (Kind::WithBody, 20, "/answered"),
+    (Kind::DirectResponse, 6, "/direct"),
+    (Kind::UnknownCluster, 6, "/unknown"),
+    (Kind::NoRoute, 6, "/answered"),
+    (Kind::Retried, 8, "/retry"),
+    (Kind::Moved, 10, "/moved"),
+    (Kind::ResetBeforeHeaders, 4, "/reset-before-headers"),
+    (Kind::ResetAfterHeaders, 4, "/reset-after-headers"),
+    (Kind::ResetWithinBody, 4, "/reset-within-body"),
+    (Kind::TimedOut, 1, "/slow"),
+    (Kind::LeftWithinHeaders, 2, "/left"),
+    (Kind::LeftWithinBody, 5, "/left"),
+    (Kind::LeftBeforeResponse, 4, "/left"),
 ];
 
 /// The id that a request brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
     Nothing,
-    Good,
-    Bad,
+    Valid,
+    Invalid,
     Aws,
 }
 
+#[derive(Debug)]
 pub struct Request {
     pub number: u64,
     pub listener: Listener,
@@ -74,22 +75,22 @@ pub struct Request {
 impl Request {
     /// The request of this number: the same in each run.
     pub fn planned(number: u64, listener: Listener) -> Self {
-        let random = mixed(number);
+        let random = spread_evenly(number);
         let mut place = random % 200;
-        let kind = KINDS.into_iter().find(|(_, share)| {
+        let kind = KINDS.into_iter().find(|(_, share, _)| {
             let is_here = place < *share;
             place = place.wrapping_sub(*share);
             is_here
         });
-        let (kind, _) = kind.expect("200 shares");
+        let (kind, ..) = kind.expect("the shares add up to 200");
         let given = match (random >> 32) % 8 {
             0..4 => Given::Nothing,
-            4..6 => Given::Good,
-            6 => Given::Bad,
+            4..6 => Given::Valid,
+            6 => Given::Invalid,
             _ => Given::Aws,
         };
         let kind = match (listener, given) {
-            (Listener::Strict, Given::Bad) => Kind::Rejected,
+            (Listener::Strict, Given::Invalid) => Kind::Rejected,
             _ => kind,
         };
         Self {
@@ -101,25 +102,16 @@ impl Request {
     }
 
     pub fn path(&self) -> String {
-        let path = match self.kind {
-            Kind::Answered | Kind::WithBody | Kind::NoRoute | Kind::Rejected => "/answered",
-            Kind::DirectResponse => "/direct",
-            Kind::UnknownCluster => "/unknown",
-            Kind::Retried => "/retry",
-            Kind::Moved => "/moved",
-            Kind::ResetBeforeHeaders => "/reset-before-headers",
-            Kind::ResetAfterHeaders => "/reset-after-headers",
-            Kind::ResetWithinBody => "/reset-within-body",
-            Kind::TimedOut => "/slow",
-            Kind::LeftWithinHeaders | Kind::LeftWithinBody | Kind::LeftBeforeResponse => "/left",
-        };
+        let of_kind = KINDS.into_iter().find(|(kind, ..)| *kind == self.kind);
+        // Only rejected requests are of no kind here: they would be answered.
+        let path = of_kind.map_or("/answered", |(.., path)| path);
         format!("{path}?{}", self.number)
     }
 
     pub fn host(&self) -> &'static str {
         match self.kind {
-            Kind::NoRoute => "nowhere",
-            _ => "test",
+            Kind::NoRoute => "localhost",
+            _ => "127.0.0.1",
         }
     }
 
@@ -127,8 +119,8 @@ impl Request {
     pub fn id_line(&self) -> Option<(&'static str, String)> {
         match self.given {
             Given::Nothing => None,
-            Given::Good => Some(("x-request-id", format!("good-{}", self.number))),
-            Given::Bad => Some(("x-request-id", format!("bad {}", self.number))),
+            Given::Valid => Some(("x-request-id", format!("valid-{}", self.number))),
+            Given::Invalid => Some(("x-request-id", format!("invalid {}", self.number))),
             Given::Aws => Some(("x-amzn-requestid", AWS.into())),
         }
     }
@@ -140,16 +132,26 @@ impl Request {
         }
     }
 
+    /// Whether the client leaves before it is answered.
+    pub fn is_left(&self) -> bool {
+        let is_left = [
+            Kind::LeftWithinHeaders,
+            Kind::LeftWithinBody,
+            Kind::LeftBeforeResponse,
+        ];
+        is_left.contains(&self.kind)
+    }
+
     /// The counters that count it: one of an outcome for each time that the filter runs.
     pub fn counters(&self) -> Vec<&'static str> {
         let mut first = match (self.listener, self.given) {
             (Listener::Edge, Given::Nothing | Given::Aws) => vec!["generated", "untrusted"],
-            (Listener::Edge, Given::Good | Given::Bad) => vec!["replaced", "untrusted"],
+            (Listener::Edge, Given::Valid | Given::Invalid) => vec!["replaced", "untrusted"],
             (_, Given::Nothing) => vec!["generated"],
-            (_, Given::Good) => vec!["kept"],
+            (_, Given::Valid) => vec!["kept"],
             (_, Given::Aws) => vec!["adopted"],
-            (Listener::Main, Given::Bad) => vec!["replaced", "invalid.bad_byte"],
-            (Listener::Strict, Given::Bad) => vec!["rejected", "invalid.bad_byte"],
+            (Listener::Main, Given::Invalid) => vec!["replaced", "invalid.bad_byte"],
+            (Listener::Strict, Given::Invalid) => vec!["rejected", "invalid.bad_byte"],
         };
         match self.kind {
             Kind::LeftWithinHeaders => first.clear(),
@@ -160,21 +162,21 @@ impl Request {
         first
     }
 
-    /// The id that its response has, if that can be told before.
+    /// The id that its response has, if it can be known in advance.
     pub fn expected_id(&self) -> Option<String> {
         match (self.listener, self.given) {
-            (Listener::Edge, _) | (_, Given::Nothing | Given::Bad) => None,
-            (_, Given::Good) => self.id_line().map(|(_, id)| id),
+            (Listener::Edge, _) | (_, Given::Nothing | Given::Invalid) => None,
+            (_, Given::Valid) => self.id_line().map(|(_, id)| id),
             (_, Given::Aws) => Some(AWS.into()),
         }
     }
 }
 
-/// An RFC 9562 UUID, which is taken as it is.
+/// An RFC 9562 UUID, which is adopted unchanged.
 const AWS: &str = "0b1e1d7c-36a4-4d8f-9d0a-5e1c1b7f2a90";
 
 /// Numbers that count up, spread evenly (the finalizer of SplitMix64).
-fn mixed(number: u64) -> u64 {
+fn spread_evenly(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

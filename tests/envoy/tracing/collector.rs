@@ -11,7 +11,7 @@ use h2::{RecvStream, server};
 use http::{HeaderMap, Request, Response};
 use tokio::net::TcpListener;
 
-use crate::protocols::runtime;
+use crate::echo::runtime;
 
 #[derive(Clone)]
 pub struct Collector {
@@ -49,8 +49,11 @@ impl Collector {
 }
 
 fn listen_udp(received: Arc<Mutex<Vec<u8>>>) -> u16 {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let port = socket.local_addr().expect("an address").port();
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    let port = socket
+        .local_addr()
+        .expect("the socket has an address")
+        .port();
     thread::spawn(move || {
         let mut buffer = [0; 1 << 16];
         while let Ok(length) = socket.recv(&mut buffer) {
@@ -65,9 +68,9 @@ fn listen_http2(received: Arc<Mutex<Vec<u8>>>) -> u16 {
     thread::spawn(move || {
         runtime().block_on(async {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-            let listener = listener.expect("a free port");
-            let address = listener.local_addr().expect("an address");
-            port.send(address.port()).expect("a receiver");
+            let listener = listener.expect("a port is free");
+            let address = listener.local_addr().expect("the socket has an address");
+            port.send(address.port()).expect("the receiver still waits");
             while let Ok((stream, _)) = listener.accept().await {
                 let received = Arc::clone(&received);
                 tokio::spawn(async move {
@@ -80,7 +83,7 @@ fn listen_http2(received: Arc<Mutex<Vec<u8>>>) -> u16 {
             }
         });
     });
-    started.recv().expect("a port")
+    started.recv().expect("Envoy listens")
 }
 
 /// Reads a request to its end, which a stream of SkyWalking never reaches, and answers it.

@@ -1,4 +1,5 @@
-//! What the upstream is told and what the collector receives, compared with the same Envoy that gives requests its
+//! The decision that reaches the upstream, and the spans that reach the collector, compared with
+//! the same Envoy that gives requests its
 //! own ids.
 
 use std::fmt;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use super::tracers::Tracer::{
     self, Datadog, OpenTelemetry, OpenTelemetryWithSampler, SkyWalking, Zipkin,
 };
-use super::{Ids, Stage, listener};
+use super::{Ids, TracingTestbed, listener};
 use crate::testbed::{MANAGER, at, eventually};
 use test_support::cases::Line;
 
@@ -45,14 +46,14 @@ const COMPARED: [(Ids, Ids); 3] = [
     (Ids::FilterWithoutTrust, Ids::EnvoyAtEdge),
 ];
 
-/// Requests about which the upstream is told something else than with Envoy's own ids.
+/// Requests for which the upstream receives another decision than with Envoy's own ids.
 struct Difference {
     tracers: &'static [Tracer],
     /// The minor versions of Envoy.
     envoy: RangeInclusive<u32>,
     ids: &'static [Ids],
     requests: &'static [&'static str],
-    /// What is told with Envoy's own ids, and with the filter: with a sampled parent, an unsampled one and none.
+    /// The decisions with Envoy's own ids, and with the filter: with a sampled parent, an unsampled one and none.
     own: &'static str,
     filter: &'static str,
 }
@@ -205,34 +206,41 @@ const DIFFERENCES: &[Difference] = &[
     },
 ];
 
-/// What came of one kind of request: with a sampled parent, with an unsampled one, and without.
+/// What was observed of one kind of request: with a sampled parent, with an unsampled one, and without.
 #[derive(PartialEq)]
-struct Row([Cell; 3]);
+struct Row([Observation; 3]);
 
-struct Cell {
-    /// What the upstream was told.
-    told: String,
-    /// Whether the trace that the upstream is told of is the client's.
-    goes_on: bool,
+struct Observation {
+    /// The decision that the upstream received.
+    decision: String,
+    /// Whether the upstream's trace is the one of the client.
+    is_continued: bool,
     /// The path, which the span has, too.
     path: String,
 }
 
-impl PartialEq for Cell {
+impl PartialEq for Observation {
     fn eq(&self, other: &Self) -> bool {
-        (&self.told, self.goes_on) == (&other.told, other.goes_on)
+        (&self.decision, self.is_continued) == (&other.decision, other.is_continued)
     }
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.each_ref().map(|cell| &*cell.told).join("/"))
+        write!(
+            f,
+            "{}",
+            self.0
+                .each_ref()
+                .map(|observation| &*observation.decision)
+                .join("/")
+        )
     }
 }
 
 pub fn are_those_of_envoys_own_ids() {
     let name = |tracer: Tracer, ids: Ids| format!("{tracer:?} {ids:?}");
-    let stage = Stage::start(|collector| {
+    let testbed = TracingTestbed::start(|collector| {
         let listener = |tracer: Tracer, ids| -> Value {
             let mut listener = listener(&name(tracer, ids), ids);
             at(&mut listener, MANAGER)["tracing"] = tracer.tracing(100, collector);
@@ -243,7 +251,7 @@ pub fn are_those_of_envoys_own_ids() {
         ids.flat_map(|ids| Tracer::ALL.map(|tracer| listener(tracer, ids)))
             .collect()
     });
-    let envoy = stage.minor_version();
+    let envoy = testbed.minor_version();
 
     let mut rows = Vec::new();
     let mut wrong = Vec::new();
@@ -252,9 +260,9 @@ pub fn are_those_of_envoys_own_ids() {
             for request in REQUESTS {
                 let row = |ids: Ids| {
                     let listener = name(tracer, ids);
-                    let row = send(&stage, tracer, &listener, request);
+                    let row = send(&testbed, tracer, &listener, request);
                     assert!(
-                        row.0[0].goes_on,
+                        row.0[0].is_continued,
                         "the client's trace ends: {listener}, {}",
                         request.0
                     );
@@ -296,39 +304,37 @@ pub fn are_those_of_envoys_own_ids() {
     assert!(wrong.is_empty(), "Envoy 1.{envoy}:\n{}", wrong.join("\n"));
 
     // Datadog's agent is what drops spans.
-    let is_sampled = |tracer: Tracer, cell: &Cell| tracer == Datadog || cell.told == "1";
+    let is_sampled = |tracer: Tracer, observation: &Observation| {
+        tracer == Datadog || observation.decision == "1"
+    };
     let cells = rows
         .iter()
-        .flat_map(|(tracer, row)| row.0.iter().map(|cell| (*tracer, cell)));
+        .flat_map(|(tracer, row)| row.0.iter().map(|observation| (*tracer, observation)));
     let (sampled, others): (Vec<_>, Vec<_>) =
-        cells.partition(|(tracer, cell)| is_sampled(*tracer, cell));
-    eventually(Duration::from_secs(20), || {
-        let spans = stage.collector.text();
+        cells.partition(|(tracer, observation)| is_sampled(*tracer, observation));
+    let without_span = || {
+        let spans = testbed.collector.text();
         let missing = sampled
             .iter()
-            .filter(|(_, cell)| !spans.contains(&cell.path))
-            .count();
-        (
-            missing == 0,
-            format!(
-                "the spans of {missing} of {} requests are missing",
-                sampled.len()
-            ),
-        )
+            .filter(|(_, observation)| !spans.contains(&observation.path));
+        missing.count()
+    };
+    eventually(Duration::from_secs(20), without_span, |missing| {
+        *missing == 0
     });
-    let spans = stage.collector.text();
-    for (tracer, cell) in others {
+    let spans = testbed.collector.text();
+    for (tracer, observation) in others {
         assert!(
-            !spans.contains(&cell.path),
+            !spans.contains(&observation.path),
             "{tracer:?} sends a span of {}",
-            cell.path
+            observation.path
         );
     }
 }
 
 /// Sends a request with each parent to a listener.
-fn send(stage: &Stage, tracer: Tracer, listener: &str, request: &Request) -> Row {
-    let mut connection = stage.connect(listener);
+fn send(testbed: &TracingTestbed, tracer: Tracer, listener: &str, request: &Request) -> Row {
+    let mut connection = testbed.connect(listener);
     Row(PARENTS.map(|parent| {
         let words = format!("{listener} {} {parent:?}", request.0);
         let path = format!("/{}/", words.replace(|c: char| !c.is_alphanumeric(), "-"));
@@ -340,12 +346,13 @@ fn send(stage: &Stage, tracer: Tracer, listener: &str, request: &Request) -> Row
             .into_iter()
             .flat_map(|is_sampled| tracer.parent(is_sampled));
         let lines: Vec<Line> = id.chain(parent).collect();
-        let (response, seen) = stage.send(&mut connection, &path, &lines);
+        let (response, received) = testbed.send(&mut connection, &path, &lines);
         assert_eq!(response.status, 200, "{response:?}");
-        let (told, goes_on) = tracer.told(&seen[seen.len() - 1].headers);
-        Cell {
-            told,
-            goes_on,
+        let (decision, is_continued) =
+            tracer.propagated_decision(&received[received.len() - 1].headers);
+        Observation {
+            decision,
+            is_continued,
             path,
         }
     }))

@@ -12,11 +12,12 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use xtask::envoy::{self, Output, Process};
 
-use crate::testbed::{MANAGER, PLUGIN, at, cluster, get, listeners, string_value};
+use crate::testbed::{MANAGER, PLUGIN, at, filters, get, listeners, string_value};
 use collector::Collector;
 use test_support::cases::Line;
 use test_support::client::{Connection, Response};
-use test_support::upstream::{Seen, Upstream};
+use test_support::shipped::cluster;
+use test_support::upstream::{ReceivedRequest, Upstream};
 
 pub fn trials() -> Vec<Trial> {
     let tests: [(_, fn()); 6] = [
@@ -73,12 +74,15 @@ enum Ids {
 
 /// Returns the shipped listener, changed to give requests their ids in this way.
 fn listener(name: &str, ids: Ids) -> Value {
-    let mut config = envoy::shipped(0, 0).expect("a configuration");
+    let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
     let mut listener = listeners(&mut config)[0].take();
     listener["name"] = name.into();
     if ids == Ids::FilterWithoutTrust {
         at(&mut listener, PLUGIN)["configuration"] =
             string_value(r#"{"incoming": {"trust": "none"}}"#);
+    }
+    if matches!(ids, Ids::Envoy | Ids::EnvoyAtEdge | Ids::Nobody) {
+        filters(&mut listener).remove(0);
     }
     let manager = at(&mut listener, MANAGER);
     manager["route_config"] = json!({"validate_clusters": false, "virtual_hosts": [
@@ -91,12 +95,6 @@ fn listener(name: &str, ids: Ids) -> Value {
             {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}},
         ]},
     ]});
-    if matches!(ids, Ids::Envoy | Ids::EnvoyAtEdge | Ids::Nobody) {
-        manager["http_filters"]
-            .as_array_mut()
-            .expect("a list")
-            .remove(0);
-    }
     if ids == Ids::FilterWithoutMutation {
         manager["early_header_mutation_extensions"].take();
     }
@@ -120,18 +118,18 @@ fn listener(name: &str, ids: Ids) -> Value {
 }
 
 /// An Envoy with tracing between a client and an upstream.
-struct Stage {
+struct TracingTestbed {
     envoy: Process,
     upstream: Upstream,
     collector: Collector,
 }
 
-impl Stage {
+impl TracingTestbed {
     /// Starts an Envoy with these listeners.
     fn start(listeners: impl FnOnce(&Collector) -> Vec<Value>) -> Self {
-        xtask::module::build().expect("the module");
+        xtask::module::build().expect("the module can be built");
         let (upstream, collector) = (Upstream::start(), Collector::start());
-        let mut config = envoy::shipped(0, 0).expect("a configuration");
+        let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
         config["static_resources"] = json!({
             "listeners": listeners(&collector),
             "clusters": [
@@ -153,7 +151,7 @@ impl Stage {
 
     /// Connects to a listener.
     fn connect(&self, listener: &str) -> Connection {
-        Connection::open(self.envoy.port(listener).expect("a listener"))
+        Connection::open(self.envoy.port(listener).expect("Envoy has the listener"))
     }
 
     /// Sends a request and returns what reached the upstream, too.
@@ -162,22 +160,26 @@ impl Stage {
         connection: &mut Connection,
         path: &str,
         lines: &[Line],
-    ) -> (Response, Vec<Seen>) {
+    ) -> (Response, Vec<ReceivedRequest>) {
         connection.send(&get("test", path, lines));
         let response = connection.receive();
-        (response, self.upstream.seen(path))
+        (response, self.upstream.received(path))
     }
 
     /// Returns the minor version of Envoy, such as 40 of 1.40.0.
     fn minor_version(&self) -> u32 {
-        let info: Value = serde_json::from_str(&self.envoy.get("/server_info").expect("an answer"))
-            .expect("JSON");
+        let info: Value =
+            serde_json::from_str(&self.envoy.get("/server_info").expect("Envoy answers"))
+                .expect("the text is valid JSON");
         let version = info["version"].as_str().unwrap_or_default();
         let minor = version
             .split('/')
             .nth(1)
             .and_then(|version| version.split('.').nth(1));
-        minor.expect("a version").parse().expect("a number")
+        minor
+            .expect("there is a version")
+            .parse()
+            .expect("the text is a number")
     }
 }
 

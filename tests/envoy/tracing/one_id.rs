@@ -8,10 +8,11 @@ use xtask::envoy;
 
 use super::collector::Collector;
 use super::tracers::Tracer;
-use super::{Ids, Stage, listener, start, with_protocol};
-use crate::testbed::{MANAGER, at, cluster, eventually, get, listeners};
+use super::{Ids, TracingTestbed, listener, start, with_protocol};
+use crate::testbed::{self, MANAGER, at, eventually, get, listeners};
 use test_support::cases::Line;
-use test_support::client::{Connection, all};
+use test_support::client::Connection;
+use test_support::shipped::cluster;
 use test_support::upstream::Reply;
 
 const PERCENTAGES: [u32; 3] = [0, 50, 100];
@@ -27,10 +28,10 @@ const HTTP3: &str = "http3";
 
 const ROUNDS: usize = 4;
 
-/// How many bytes may stand between the name of an attribute and its value: quotes, types and lengths.
+/// How many bytes may be between the name of an attribute and its value: quotes, types and lengths.
 const FRAMING: usize = 8;
 
-/// A certificate for QUIC, which nobody checks.
+/// A certificate for QUIC, which the client does not verify.
 const CERTIFICATE: &str = include_str!("certificate.pem");
 const KEY: &str = include_str!("key.pem");
 
@@ -69,10 +70,13 @@ impl Target {
         }
     }
 
-    fn cluster(&self, stage: &Stage) -> Value {
+    fn cluster(&self, testbed: &TracingTestbed) -> Value {
         let cluster = cluster(
             &self.name,
-            stage.envoy.port(&self.name).expect("a listener"),
+            testbed
+                .envoy
+                .port(&self.name)
+                .expect("Envoy has the listener"),
         );
         let cluster = with_protocol(cluster, self.options);
         match self.protocol {
@@ -84,13 +88,13 @@ impl Target {
 
 pub fn everywhere() {
     let targets = Target::all();
-    let stage = Stage::start(|collector| {
+    let testbed = TracingTestbed::start(|collector| {
         let listeners = targets.iter().map(|target| target.listener(collector));
         listeners.collect()
     });
-    let clusters = targets.iter().map(|target| target.cluster(&stage));
+    let clusters = targets.iter().map(|target| target.cluster(&testbed));
     let front = start(&front(clusters.collect()));
-    let mut connection = Connection::open(front.port("front").expect("a listener"));
+    let mut connection = Connection::open(front.port("front").expect("Envoy has the listener"));
 
     // The ids by the requests' paths, and those of requests that are sampled.
     let mut ids = HashMap::new();
@@ -103,8 +107,14 @@ pub fn everywhere() {
             for (kind, lines) in requests(&unique) {
                 let is_redirected = round % 2 == 0;
                 let path = format!("/moved/{kind}-{unique}");
-                let (id, is_sampled) =
-                    send(&stage, &mut connection, target, &path, lines, is_redirected);
+                let (id, is_sampled) = send(
+                    &testbed,
+                    &mut connection,
+                    target,
+                    &path,
+                    lines,
+                    is_redirected,
+                );
                 if is_sampled {
                     sampled.insert(id.clone());
                     sampled_here += 1;
@@ -124,10 +134,10 @@ pub fn everywhere() {
             _ => {}
         }
     }
-    let stats = stage
+    let stats = testbed
         .envoy
         .get("/stats?filter=downstream_rq_http")
-        .expect("statistics");
+        .expect("Envoy shows its statistics");
     for protocol in ["http1", "http2", "http3"] {
         let none = format!("http.main.downstream_rq_{protocol}_total: 0");
         assert!(
@@ -136,14 +146,14 @@ pub fn everywhere() {
         );
     }
 
-    check_log(&stage, &ids);
-    check_spans(&stage, &ids.into_values().collect(), &sampled);
+    check_log(&testbed, &ids);
+    check_spans(&testbed, &ids.into_values().collect(), &sampled);
 }
 
 /// Sends a request to a target by way of the front. Returns the id, which the client and the upstream have, and
 /// whether the request is sampled.
 fn send(
-    stage: &Stage,
+    testbed: &TracingTestbed,
     connection: &mut Connection,
     target: &Target,
     path: &str,
@@ -155,7 +165,7 @@ fn send(
         let moved = format!(
             "HTTP/1.1 302 Found\r\nlocation: http://test{new_path}\r\ncontent-length: 0\r\n\r\n"
         );
-        stage.upstream.expect(path, Reply::Bytes(moved.into()));
+        testbed.upstream.expect(path, Reply::Bytes(moved.into()));
     }
     lines.push(("target", target.name.clone().into()));
     connection.send(&get("test", path, &lines));
@@ -163,30 +173,30 @@ fn send(
     assert_eq!(response.status, 200, "{path}: {response:?}");
     let id = response.id();
     assert!(!id.contains("provisional"), "{id}");
-    let seen = [stage.upstream.seen(path), stage.upstream.seen(new_path)].concat();
-    assert_eq!(seen.len(), 1 + usize::from(is_redirected), "{path}");
+    let received = [
+        testbed.upstream.received(path),
+        testbed.upstream.received(new_path),
+    ]
+    .concat();
+    assert_eq!(received.len(), 1 + usize::from(is_redirected), "{path}");
     let mut is_sampled = false;
-    for seen in &seen {
-        assert_eq!(
-            all(&seen.headers, "x-request-id"),
-            [id.as_bytes()],
-            "{path}"
-        );
+    for received in &received {
+        assert_eq!(received.all("x-request-id"), [id.as_bytes()], "{path}");
         // 2 is Datadog's "keep".
-        let (told, _) = target.tracer.told(&seen.headers);
-        is_sampled |= told == "1" || told == "2";
+        let (decision, _) = target.tracer.propagated_decision(&received.headers);
+        is_sampled |= decision == "1" || decision == "2";
     }
     (id, is_sampled)
 }
 
 /// Checks that each request has a line in the access log, with its id.
-fn check_log(stage: &Stage, ids: &HashMap<String, String>) {
-    eventually(Duration::from_secs(20), || {
-        let log = stage.envoy.log();
+fn check_log(testbed: &TracingTestbed, ids: &HashMap<String, String>) {
+    let logged = || {
+        let log = testbed.envoy.log();
         let mut logged = HashSet::new();
         for line in log.lines().filter(|line| line.starts_with('{')) {
-            let line: Value = serde_json::from_str(line).expect("JSON");
-            let path = line["path"].as_str().expect("a path");
+            let line: Value = serde_json::from_str(line).expect("the text is valid JSON");
+            let path = line["path"].as_str().expect("the value is a path");
             // A redirected request has its new path here.
             let path = format!("/moved{}", path.trim_start_matches("/moved"));
             assert_eq!(line["request_id"], ids[&path], "{line}");
@@ -196,30 +206,25 @@ fn check_log(stage: &Stage, ids: &HashMap<String, String>) {
                 logged.insert(path);
             }
         }
-        (
-            logged.len() == ids.len(),
-            format!("{} of {} requests are in the log", logged.len(), ids.len()),
-        )
-    });
+        logged.len()
+    };
+    eventually(Duration::from_secs(20), logged, |count| *count == ids.len());
 }
 
 /// Checks that each span has an id of a request, and each sampled request a span.
-fn check_spans(stage: &Stage, ids: &HashSet<String>, sampled: &HashSet<String>) {
+fn check_spans(testbed: &TracingTestbed, ids: &HashSet<String>, sampled: &HashSet<String>) {
     let id_of = |span: String| {
         let is_id = |id: &&String| span.find(id.as_str()).is_some_and(|at| at < FRAMING);
         let id = ids.iter().find(is_id);
         id.unwrap_or_else(|| panic!("a span has none of the ids, but {span}"))
     };
-    eventually(Duration::from_secs(20), || {
-        let spans = stage.collector.request_ids(FRAMING + 64).into_iter();
+    let without_span = || {
+        let spans = testbed.collector.request_ids(FRAMING + 64).into_iter();
         let collected: HashSet<_> = spans.map(id_of).collect();
-        let missing = sampled.iter().filter(|id| !collected.contains(id)).count();
-        (
-            missing == 0,
-            format!("{missing} of {} ids are in no span", sampled.len()),
-        )
-    });
-    assert!(!stage.collector.text().contains("-provisional"));
+        sampled.iter().filter(|id| !collected.contains(*id)).count()
+    };
+    eventually(Duration::from_secs(20), without_span, |count| *count == 0);
+    assert!(!testbed.collector.text().contains("-provisional"));
 }
 
 /// Requests of each kind, with ids that no other request has.
@@ -269,7 +274,7 @@ fn to_quic(mut cluster: Value) -> Value {
 
 /// The configuration of an Envoy that passes each request on to the cluster in its header `target`.
 fn front(clusters: Vec<Value>) -> Value {
-    let mut config = envoy::shipped(0, 0).expect("a configuration");
+    let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
     let listener = &mut listeners(&mut config)[0];
     listener["name"] = "front".into();
     let manager = at(listener, MANAGER);
@@ -280,13 +285,10 @@ fn front(clusters: Vec<Value>) -> Value {
     ] {
         manager[setting].take();
     }
-    manager["http_filters"]
-        .as_array_mut()
-        .expect("a list")
-        .remove(0);
     manager["route_config"] = json!({"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
         {"match": {"prefix": "/"}, "route": {"cluster_header": "target"}},
     ]}]});
+    testbed::filters(listener).remove(0);
     let listener = listener.take();
     config["static_resources"] = json!({"listeners": [listener], "clusters": clusters});
     config

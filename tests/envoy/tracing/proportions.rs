@@ -1,7 +1,7 @@
 //! How many of the traces that begin in this Envoy are sampled.
 
 use super::tracers::Tracer;
-use super::{Ids, Stage, listener};
+use super::{Ids, TracingTestbed, listener};
 use crate::testbed::{MANAGER, at};
 
 const PERCENTAGES: [u32; 2] = [10, 50];
@@ -10,7 +10,7 @@ const REQUESTS: usize = 400;
 pub fn are_kept() {
     let name =
         |tracer: Tracer, ids: Ids, percentage: u32| format!("{tracer:?} {ids:?} {percentage}");
-    let stage = Stage::start(|collector| {
+    let testbed = TracingTestbed::start(|collector| {
         let mut listeners = Vec::new();
         for tracer in Tracer::ALL {
             for ids in [Ids::Filter, Ids::FilterWithoutTrust] {
@@ -29,7 +29,8 @@ pub fn are_kept() {
             let mut send =
                 |kind: &str, ids: Ids, header: &'static str, values: &[Option<String>]| {
                     let listener = name(tracer, ids, percentage);
-                    let (of_kind, new_ids) = send(&stage, tracer, &listener, kind, header, values);
+                    let (of_kind, new_ids) =
+                        send(&testbed, tracer, &listener, kind, header, values);
                     assert_proportion(
                         &format!("{listener}, {kind}"),
                         of_kind,
@@ -60,24 +61,24 @@ pub fn are_kept() {
 
 /// Sends requests with these values in a header. Returns how many are sampled, and the ids of all.
 fn send(
-    stage: &Stage,
+    testbed: &TracingTestbed,
     tracer: Tracer,
     listener: &str,
     kind: &str,
     header: &'static str,
     values: &[Option<String>],
 ) -> (usize, Vec<String>) {
-    let mut connection = stage.connect(listener);
+    let mut connection = testbed.connect(listener);
     let mut sampled = 0;
     let mut ids = Vec::new();
     for (number, value) in values.iter().enumerate() {
         let path = format!("/{listener}-{kind}-{number}").replace(' ', "-");
         let id = value.iter().map(|value| (header, value.clone().into()));
         let lines: Vec<_> = id.collect();
-        let (response, seen) = stage.send(&mut connection, &path, &lines);
-        let (told, _) = tracer.told(&seen[0].headers);
+        let (response, received) = testbed.send(&mut connection, &path, &lines);
+        let (decision, _) = tracer.propagated_decision(&received[0].headers);
         // 2 is Datadog's "keep".
-        sampled += usize::from(told == "1" || told == "2");
+        sampled += usize::from(decision == "1" || decision == "2");
         ids.push(response.id());
     }
     (sampled, ids)
@@ -85,7 +86,7 @@ fn send(
 
 /// Fails if so many are sampled by chance less often than once in a million.
 fn assert_proportion(of_what: &str, sampled: usize, requests: usize, percentage: u32) {
-    let count = |number: usize| f64::from(u32::try_from(number).expect("a small number"));
+    let count = |number: usize| f64::from(u32::try_from(number).expect("the number is small"));
     let share = f64::from(percentage) / 100.0;
     let expected = count(requests) * share;
     let deviation = (expected * (1.0 - share)).sqrt();

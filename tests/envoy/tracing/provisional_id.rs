@@ -2,42 +2,44 @@
 
 use serde_json::{Value, json};
 
-use super::{Ids, Stage, listener};
-use crate::testbed::{MANAGER, at, get, is_new};
+use super::{Ids, TracingTestbed, listener};
+use crate::testbed::{filters, get, is_new};
 use test_support::cases::Line;
-use test_support::client::{Response, all};
+use test_support::client::Response;
 
 const UUID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 const PROVISIONAL: &str = "0f8fad5b-d9cb-469f-a165-70867728950e-provisional";
 
 /// Sends a request to a listener. Returns the response, the ids that reached the upstream, and the log's line.
 fn exchange(
-    stage: &Stage,
+    testbed: &TracingTestbed,
     listener: &str,
     host: &str,
     path: &str,
     lines: &[Line],
 ) -> (Response, Vec<String>, Value) {
-    let mark = stage.envoy.mark();
-    let mut connection = stage.connect(listener);
+    let mark = testbed.envoy.mark();
+    let mut connection = testbed.connect(listener);
     connection.send(&get(host, path, lines));
     let response = connection.receive();
-    let seen = stage.upstream.seen(path);
-    let ids = seen
+    let received = testbed.upstream.received(path);
+    let ids = received
         .iter()
-        .flat_map(|seen| all(&seen.headers, "x-request-id"));
+        .flat_map(|received| received.all("x-request-id"));
     let ids = ids
         .map(|id| String::from_utf8_lossy(id).into_owned())
         .collect();
     let logged = format!("\"path\":\"{path}\"");
-    let lines = stage.envoy.lines_until(mark, |line| line.contains(&logged));
+    let lines = testbed
+        .envoy
+        .lines_until(mark, |line| line.contains(&logged));
     let lines = lines.unwrap_or_else(|error| panic!("{error:#}"));
-    let line = serde_json::from_str(&lines[lines.len() - 1]).expect("JSON");
+    let line = serde_json::from_str(&lines[lines.len() - 1]).expect("the text is valid JSON");
     (response, ids, line)
 }
 
 pub fn is_replaced() {
-    let stage = Stage::start(|_| {
+    let testbed = TracingTestbed::start(|_| {
         let all = [Ids::Filter, Ids::FilterWithoutTrust];
         all.map(|ids| listener(&format!("{ids:?}"), ids)).into()
     });
@@ -45,13 +47,16 @@ pub fn is_replaced() {
     let mut id_of = |ids: Ids, status: u16, host: &str, path: &str, lines: &[Line]| {
         number += 1;
         let path = format!("{path}?{number}");
-        let (response, seen, log) = exchange(&stage, &format!("{ids:?}"), host, &path, lines);
+        let (response, received, log) = exchange(&testbed, &format!("{ids:?}"), host, &path, lines);
         assert_eq!(response.status, status, "{response:?}");
         let id = response.id();
         assert_eq!(log["request_id"], *id, "{log}");
         assert_eq!(log["response_request_id"], *id, "{log}");
-        assert!(seen.iter().all(|seen| *seen == id), "{seen:?}");
-        assert_eq!(seen.len(), usize::from(status == 200));
+        assert!(
+            received.iter().all(|received| *received == id),
+            "{received:?}"
+        );
+        assert_eq!(received.len(), usize::from(status == 200));
         id
     };
     let marked = || ("x-request-id", PROVISIONAL.into());
@@ -77,9 +82,9 @@ pub fn is_replaced() {
 }
 
 pub fn is_hidden_by_local_reply_config() {
-    let stage = Stage::start(|_| {
+    let testbed = TracingTestbed::start(|_| {
         let mut listener = listener("listener", Ids::Filter);
-        let filters = at(&mut listener, MANAGER)["http_filters"].as_array_mut();
+        let filters = filters(&mut listener);
         let denies = json!({
             "name": "rbac",
             "typed_config": {
@@ -87,33 +92,35 @@ pub fn is_hidden_by_local_reply_config() {
                 "rules": {"action": "ALLOW"},
             },
         });
-        filters.expect("a list").insert(0, denies);
+        filters.insert(0, denies);
         vec![listener]
     });
-    let (response, seen, log) = exchange(&stage, "listener", "test", "/new", &[]);
-    assert_eq!((response.status, seen.len()), (403, 0));
+    let (response, received, log) = exchange(&testbed, "listener", "test", "/new", &[]);
+    assert_eq!((response.status, received.len()), (403, 0));
     let id = response.id();
     assert!(is_new(&id), "{id}");
-    // The marker tells that the filter did not run.
+    // The marker shows that the filter did not run.
     assert_eq!(log["request_id"], format!("{id}-provisional"));
     assert_eq!(log["response_request_id"], *id);
 
     let lines = [("x-request-id", b"mine".to_vec())];
-    let (response, _, log) = exchange(&stage, "listener", "test", "/kept", &lines);
+    let (response, _, log) = exchange(&testbed, "listener", "test", "/kept", &lines);
     assert_eq!(response.id(), "mine");
     assert_eq!(log["request_id"], "mine");
 }
 
 pub fn remains_without_the_filter() {
-    let stage = Stage::start(|_| vec![listener("listener", Ids::Nobody)]);
-    let (response, seen, log) = exchange(&stage, "listener", "test", "/new", &[]);
+    let testbed = TracingTestbed::start(|_| vec![listener("listener", Ids::Nobody)]);
+    let (response, received, log) = exchange(&testbed, "listener", "test", "/new", &[]);
     assert!(response.all("x-request-id").is_empty());
-    let [id] = &seen[..] else { panic!("{seen:?}") };
+    let [id] = &received[..] else {
+        panic!("{received:?}")
+    };
     assert!(id.strip_suffix("-provisional").is_some_and(is_new), "{id}");
     assert_eq!(log["request_id"], **id);
 
     // What Envoy answers carries the UUID.
-    let (response, _, log) = exchange(&stage, "listener", "nowhere", "/no-route", &[]);
+    let (response, _, log) = exchange(&testbed, "listener", "nowhere", "/no-route", &[]);
     let id = response.id();
     assert!(is_new(&id), "{id}");
     assert_eq!(log["request_id"], format!("{id}-provisional"));

@@ -27,7 +27,7 @@ impl Tracer {
         Self::SkyWalking,
     ];
 
-    /// Returns the tracing of a connection manager that samples so many per cent of the traces that begin here.
+    /// Returns the tracing of a connection manager that samples this percentage of the traces that begin here.
     pub fn tracing(self, percentage: u32, collector: &Collector) -> Value {
         let manifest = json!({
             "version": 2,
@@ -161,9 +161,9 @@ impl Tracer {
         }
     }
 
-    /// Returns what an upstream with these headers is told about sampling, such as `1`, and whether the
+    /// Returns the decision about sampling in these headers of an upstream, such as `1`, and whether the
     /// trace is the client's.
-    pub fn told(self, headers: &Headers) -> (String, bool) {
+    pub fn propagated_decision(self, headers: &Headers) -> (String, bool) {
         let text = |name| match all(headers, name)[..] {
             [value] => String::from_utf8_lossy(value).into_owned(),
             _ => "nothing".into(),

@@ -73,19 +73,19 @@ fn header() -> Vec<Case> {
             other("another header: generated"),
             other("another header: empty").id(""),
             other("another header: adopted").header("x-amz-request-id", S3).adopted(FROM_S3, "x-amz-request-id"),
-            other("another header: bad").id("a b").replaced("bad_byte"),
+            other("another header: invalid").id("a b").replaced("bad_byte"),
             other("another header: bytes").id(b"\xff\xfe").replaced("bad_byte"),
             other("another header: equal lines, which Envoy does not join").id("mine").id("mine").kept_as("mine"),
             other("another header: different lines").id("mine").id("yours").replaced("duplicate"),
-            other("another header: a bad line after a good one").id("mine").id(b"\xff").replaced("duplicate"),
-            other("another header: an empty line beside a good one").id("").id("mine").kept_as("mine").unwritten(),
-            other("another header: x-request-id is none of ours").header("x-request-id", "a b").id("mine").kept(),
+            other("another header: an invalid line after a valid one").id("mine").id(b"\xff").replaced("duplicate"),
+            other("another header: an empty line beside a valid one").id("").id("mine").kept_as("mine").unwritten(),
+            other("another header: x-request-id is not read").header("x-request-id", "a b").id("mine").kept(),
             other("another header: x-request-id is no source").header("x-request-id", "yours"),
             other("another header: the upstream's gives way").upstream("x-correlation-id", "theirs")
                 .upstream("x-correlation-id", "theirs-too").id("mine").kept(),
             other("another header: the upstream may echo the id in two lines").upstream("x-correlation-id", "mine")
                 .upstream("x-correlation-id", "mine").id("mine").kept(),
-            other("another header: the upstream's x-request-id is none of ours").upstream("x-request-id", "theirs").id("mine")
+            other("another header: the upstream's x-request-id is not read").upstream("x-request-id", "theirs").id("mine")
                 .kept(),
             other("another header: a claimed signature").header("authorization", authorization).id("a b").replaced("bad_byte"),
             other("another header: a provisional id is an id like others").id(PROVISIONAL).kept(),
@@ -114,19 +114,19 @@ fn header() -> Vec<Case> {
     .concat()
 }
 
-/// Envoy takes the peer's address from `x-forwarded-for` unless told otherwise.
+/// Envoy takes the peer's address from `x-forwarded-for` unless it is configured otherwise.
 const PEER: &str = "x-forwarded-for";
 
 fn trust() -> Vec<Case> {
     [
         with(r#"{"incoming": {"trust": "none"}}"#, vec![
-            case("trust none: a good id").id("mine").replaced("untrusted"),
-            case("trust none: a bad id").id("a b").replaced("untrusted"),
+            case("trust none: a valid id").id("mine").replaced("untrusted"),
+            case("trust none: an invalid id").id("a b").replaced("untrusted"),
             case("trust none: repetitions").id("mine").id("mine").replaced("untrusted"),
             case("trust none: no id").untrusted(),
             case("trust none: an empty id").id("").untrusted(),
             case("trust none: an AWS id").header("x-amzn-requestid", UUID).untrusted(),
-            case("trust none: a good id and an AWS id").header("x-amzn-requestid", UUID).id("mine").replaced("untrusted"),
+            case("trust none: a valid id and an AWS id").header("x-amzn-requestid", UUID).id("mine").replaced("untrusted"),
             case("trust none: the upstream is another matter").untrusted().upstream("apigw-requestid", S3).aws_id(S3),
             case("trust none: a claimed signature").header("authorization", AUTHORIZATION).id("mine").replaced("untrusted"),
             case("trust none: a signature that the query claims").path("/?X-Amz-SignedHeaders=x-request-id").id("mine")
@@ -150,8 +150,8 @@ fn trust() -> Vec<Case> {
             case("trust ranges: the connection's own address").id("mine").replaced("untrusted"),
             case("trust ranges: a trusted peer's AWS id").header(PEER, "10.0.0.1").header("x-amzn-requestid", UUID)
                 .adopted(UUID, "x-amzn-requestid"),
-            case("trust ranges: a stranger's AWS id").untrusted().header(PEER, "11.0.0.1").header("x-amzn-requestid", UUID),
-            case("trust ranges: a trusted peer's bad id").header(PEER, "10.0.0.1").id("a b").replaced("bad_byte"),
+            case("trust ranges: an untrusted peer's AWS id").untrusted().header(PEER, "11.0.0.1").header("x-amzn-requestid", UUID),
+            case("trust ranges: a trusted peer's invalid id").header(PEER, "10.0.0.1").id("a b").replaced("bad_byte"),
         ]),
         with(r#"{"incoming": {"trust": ["127.0.0.0/8"]}}"#, vec![
             case("trust loopback: the connection's own address").id("mine").kept(),
@@ -163,10 +163,6 @@ fn trust() -> Vec<Case> {
 
 fn accept() -> Vec<Case> {
     [
-        with(r#"{"incoming": {"accept": "safe"}}"#, vec![
-            case("accept safe: kept").id("a-._~+/=:@9").kept(),
-            case("accept safe: a bad byte").id("a<b>").replaced("bad_byte"),
-        ]),
         with(r#"{"incoming": {"accept": "uuid"}}"#, vec![
             case("accept uuid: a UUID").id(UUID).kept(),
             case("accept uuid: in upper case").id(UUID.to_uppercase()).kept(),
@@ -174,7 +170,7 @@ fn accept() -> Vec<Case> {
             case("accept uuid: twice the same").id(UUID).id(UUID).kept_as(UUID),
             case("accept uuid: 32 digits").id("0123456789abcdef0123456789abcdef").replaced("not_uuid"),
             case("accept uuid: in braces").id(format!("{{{UUID}}}")).replaced("not_uuid"),
-            case("accept uuid: a good id otherwise").id("my-id-1").replaced("not_uuid"),
+            case("accept uuid: a valid id otherwise").id("my-id-1").replaced("not_uuid"),
             case("accept uuid: bytes").id(b"\xff\xfe").replaced("not_uuid"),
             case("accept uuid: too long").id("a".repeat(201)).replaced("too_long"),
             case("accept uuid: different ones").id(UUID).id("yours").replaced("duplicate"),
@@ -222,9 +218,6 @@ fn max_length() -> Vec<Case> {
 fn on_invalid() -> Vec<Case> {
     const BAD_BYTE: &str = "x-request-id contains a byte other than letters, digits and -._~+/=:@#";
     [
-        with(r#"{"incoming": {"on_invalid": "replace"}}"#, vec![
-            case("on_invalid replace").id("a b").replaced("bad_byte"),
-        ]),
         with(r#"{"incoming": {"on_invalid": "reject"}}"#, vec![
             case("on_invalid reject: a bad byte").id("a b").rejected("bad_byte", BAD_BYTE),
             case("on_invalid reject: bytes").id(b"\xff\"\\").rejected("bad_byte", BAD_BYTE),
@@ -232,7 +225,7 @@ fn on_invalid() -> Vec<Case> {
             case("on_invalid reject: different ones").id("mine").id("yours")
                 .rejected("duplicate", "x-request-id has several different values"),
             case("on_invalid reject: an AWS id does not help").header("x-amzn-requestid", UUID).id("a b").rejected("bad_byte", BAD_BYTE),
-            case("on_invalid reject: a good id").id("mine").kept(),
+            case("on_invalid reject: a valid id").id("mine").kept(),
             case("on_invalid reject: equal ones").id("mine").id("mine").kept_as("mine"),
             case("on_invalid reject: no id"),
             case("on_invalid reject: an empty id").id(""),
@@ -249,10 +242,10 @@ fn on_invalid() -> Vec<Case> {
         ]),
         with(r#"{"incoming": {"on_invalid": "reject", "accept": "visible", "trust": ["127.0.0.1"]}}"#, vec![
             case("on_invalid reject: not visible").id("a b").rejected("bad_byte", "x-request-id contains a byte that is not visible ASCII"),
-            case("on_invalid reject: a stranger's id is not judged").header(PEER, "10.0.0.1").id("a b").replaced("untrusted"),
+            case("on_invalid reject: the id of an untrusted peer is not checked").header(PEER, "10.0.0.1").id("a b").replaced("untrusted"),
         ]),
         with(r#"{"incoming": {"on_invalid": "keep"}}"#, vec![
-            case("on_invalid keep: a good id").id("mine").kept(),
+            case("on_invalid keep: a valid id").id("mine").kept(),
             case("on_invalid keep: a bad byte").id("a b").kept_in_dry_run("a b", "bad_byte"),
             case("on_invalid keep: bytes").id(b"\xff\x80").kept_in_dry_run(b"\xff\x80", "bad_byte"),
             case("on_invalid keep: too long").id("a".repeat(201)).kept_in_dry_run("a".repeat(201), "too_long"),
@@ -272,10 +265,10 @@ fn on_invalid() -> Vec<Case> {
 fn original() -> Vec<Case> {
     [
         with(r#"{"incoming": {"original": "x-original-request-id"}}"#, vec![
-            case("original: a bad id is carried").id("a b").replaced("bad_byte").original("a b"),
-            case("original: bytes as they came").id(b"caf\xe9\xff").replaced("bad_byte").original(b"caf\xe9\xff"),
-            case("original: different ones as they came").id("a").id("b").replaced("duplicate").original("a,b"),
-            case("original: a long one as it came").id("a".repeat(5000)).replaced("too_long").original("a".repeat(5000)),
+            case("original: an invalid id is carried").id("a b").replaced("bad_byte").original("a b"),
+            case("original: bytes as the client sent them").id(b"caf\xe9\xff").replaced("bad_byte").original(b"caf\xe9\xff"),
+            case("original: different ones as the client sent them").id("a").id("b").replaced("duplicate").original("a,b"),
+            case("original: a long one as the client sent it").id("a".repeat(5000)).replaced("too_long").original("a".repeat(5000)),
             case("original: over the caller's own").header(ORIGINAL, "fake").id("a b").replaced("bad_byte").original("a b"),
             case("original: over several of the caller's own").header(ORIGINAL, "fake").header(ORIGINAL, "fake-too").id("a b")
                 .replaced("bad_byte").original("a b"),
@@ -321,7 +314,7 @@ fn adopt_from() -> Vec<Case> {
     [
         with(r#"{"adopt": {"from": []}}"#, vec![
             case("adopt from nothing: an AWS id stays where it is").header("x-amzn-requestid", UUID),
-            case("adopt from nothing: in place of a bad one").header("x-amzn-requestid", UUID).id("a b").replaced("bad_byte"),
+            case("adopt from nothing: in place of an invalid one").header("x-amzn-requestid", UUID).id("a b").replaced("bad_byte"),
             case("adopt from nothing: kept").id("mine").kept(),
             case("adopt from nothing: no id"),
             case("adopt from nothing: a claimed signature").header("authorization", AUTHORIZATION).id("a b").replaced("bad_byte"),
@@ -329,9 +322,6 @@ fn adopt_from() -> Vec<Case> {
         ]),
         with(r#"{"adopt": {"from": ["x-amz-cf-id"]}}"#, vec![
             case("adopt from CloudFront").header("x-amz-cf-id", "SOX4xwn4XV6Q4rgb7XiVGOHms_BGlTAC4KyHmureZmBNrjGdRLiNIQ==").adopted(FROM_CF_ID, "x-amz-cf-id"),
-        ]),
-        with(r#"{"adopt": {"from": ["aws"]}}"#, vec![
-            case("adopt from aws").header("x-amzn-remapped-x-amzn-requestid", UUID).adopted(UUID, "x-amzn-remapped-x-amzn-requestid"),
         ]),
         with(r#"{"adopt": {"from": ["AWS"]}}"#, vec![
             case("adopt from AWS, in any case as names are").header("x-amz-request-id", S3).adopted(FROM_S3, "x-amz-request-id"),
@@ -397,9 +387,6 @@ fn adopt_from() -> Vec<Case> {
 
 fn non_uuid() -> Vec<Case> {
     [
-        with(r#"{"adopt": {"non_uuid": "derive"}}"#, vec![
-            case("non_uuid derive").header("x-amz-request-id", S3).adopted(FROM_S3, "x-amz-request-id"),
-        ]),
         with(r#"{"incoming": {"accept": "uuid"}, "adopt": {"from": ["kong-request-id"]}}"#, vec![
             case("non_uuid derive: Kong's id").header("kong-request-id", "9c2f8e71-6a5d-4b1e-8b7a-2d3f0c1e4a59#42")
                 .adopted("498a6605-a4df-558e-a87f-7b10a003e465", "kong-request-id"),
@@ -457,7 +444,7 @@ fn generate() -> Vec<Case> {
         with(r#"{"generate": "uuid4"}"#, vec![case("generate uuid4").generated(IdFormat::Uuid4)]),
         with(r#"{"generate": "uuid7"}"#, vec![
             case("generate uuid7: no id").generated(IdFormat::Uuid7),
-            case("generate uuid7: in place of a bad one").id("a b").generated(IdFormat::Uuid7).replaced("bad_byte"),
+            case("generate uuid7: in place of an invalid one").id("a b").generated(IdFormat::Uuid7).replaced("bad_byte"),
             case("generate uuid7: kept").id("mine").kept(),
             case("generate uuid7: a provisional id contains no time").id(PROVISIONAL).generated(IdFormat::Uuid7),
         ]),
@@ -530,9 +517,6 @@ fn leak(prefix: &str, name: &str) -> &'static str {
 
 fn normalize_aws() -> Vec<Case> {
     [
-        with(r#"{"response": {"normalize_aws": true}}"#, vec![
-            case("normalize_aws true").upstream("apigw-requestid", S3).aws_id(S3),
-        ]),
         with(r#"{"response": {"normalize_aws": false}}"#, vec![
             case("normalize_aws false: AWS's id keeps its name").upstream("apigw-requestid", S3).id("mine").kept(),
             case("normalize_aws false: adoption is another matter").header("x-amz-request-id", S3)

@@ -6,7 +6,7 @@ pub fn all() -> Vec<Case> {
     [
         kept(),
         missing(),
-        bad(),
+        invalid(),
         repeated(),
         adopted(),
         placeholders(),
@@ -24,7 +24,7 @@ fn kept() -> Vec<Case> {
         case("a UUID is kept").id(UUID).kept(),
         case("a UUID in upper case is kept as it is").id(UUID.to_uppercase()).kept(),
         case("a UUID of any version is kept").id("d57c3a72-f9fc-ac6c-82d3-f5d8614c8791").kept(),
-        case("a nil UUID is kept: it came as an id").id("00000000-0000-0000-0000-000000000000").kept(),
+        case("a nil UUID is kept: the client sent it as its id").id("00000000-0000-0000-0000-000000000000").kept(),
         case("a version 7 UUID is kept").id("01890a5d-ac96-774b-bcce-b302099a8057").kept(),
         case("32 hexadecimal digits are kept").id("0123456789abcdef0123456789abcdef").kept(),
         case("a ULID is kept").id("01ARZ3NDEKTSV4RRFFQ69G5FAV").kept(),
@@ -34,7 +34,7 @@ fn kept() -> Vec<Case> {
         case("a trace header's root is kept").id("1-67891233-abcdef012345678912345678").kept(),
         case("a URN is kept").id("urn:uuid:0f8fad5b-d9cb-469f-a165-70867728950e").kept(),
         case("one byte is kept").id("a").kept(),
-        case("a hyphen is kept: it came as an id").id("-").kept(),
+        case("a hyphen is kept: the client sent it as its id").id("-").kept(),
         case("all safe bytes are kept").id("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=:@#").kept(),
         case("200 bytes are kept").id("a".repeat(200)).kept(),
         case("the header's name is kept in any case").header("X-ReQuEsT-iD", UUID).kept(),
@@ -61,7 +61,7 @@ fn missing() -> Vec<Case> {
     ]
 }
 
-fn bad() -> Vec<Case> {
+fn invalid() -> Vec<Case> {
     let mut cases = vec![
         case("201 bytes are too long").id("a".repeat(201)).replaced("too_long"),
         case("8000 bytes are too long").id("a".repeat(8000)).replaced("too_long"),
@@ -73,7 +73,7 @@ fn bad() -> Vec<Case> {
         case("bytes that no text has are bad").id(b"\xff\xfe").replaced("bad_byte"),
         case("a truncated UTF-8 sequence is bad").id(b"a\xf0\x9f\x98").replaced("bad_byte"),
         case("one bad byte at the end is enough").id(format!("{}\u{80}", "a".repeat(150))).replaced("bad_byte"),
-        case("a bad id gives way to AWS's").id("a b").header("x-amzn-requestid", S3).replaced_by(FROM_S3, "bad_byte"),
+        case("an invalid id gives way to AWS's").id("a b").header("x-amzn-requestid", S3).replaced_by(FROM_S3, "bad_byte"),
         case("a too long id gives way to AWS's").header("x-amz-request-id", UUID).id("a".repeat(201))
             .replaced_by(UUID, "too_long"),
     ];
@@ -91,13 +91,13 @@ fn repeated() -> Vec<Case> {
         case("equal ids are one").id("id-1").id("id-1").kept_as("id-1"),
         case("three equal ids are one").id("id-1").id("id-1").id("id-1").kept_as("id-1"),
         case("equal ids in one line are one").id("id-1, id-1").kept_as("id-1"),
-        case("an empty id beside a good one does not count").id("").id("id-1").kept(),
-        case("a good id beside an empty one counts").id("id-1").id("").kept_as("id-1").unwritten(),
+        case("an empty id beside a valid one does not count").id("").id("id-1").kept(),
+        case("a valid id beside an empty one counts").id("id-1").id("").kept_as("id-1").unwritten(),
         case("different ids are none").id("id-1").id("id-2").replaced("duplicate"),
         case("ids that differ in case are different").id("id-a").id("id-A").replaced("duplicate"),
         case("different ids in one line are none").id("id-1,id-2").replaced("duplicate"),
-        case("a good id beside a bad one is none").id("id-1").id("a b").replaced("duplicate"),
-        case("two equal bad ids are one bad id").id("a b").id("a b").replaced("bad_byte"),
+        case("a valid id beside an invalid one is none").id("id-1").id("a b").replaced("duplicate"),
+        case("two equal invalid ids are one invalid id").id("a b").id("a b").replaced("bad_byte"),
         case("two equal ids that are too long are too long").id("a".repeat(201)).id("a".repeat(201)).replaced("too_long"),
         case("different ids that are too long are different").id("a".repeat(201)).id("b".repeat(201)).replaced("duplicate"),
         case("two ids of 200 bytes are one").id("a".repeat(200)).id("a".repeat(200)).kept_as("a".repeat(200)),
@@ -266,7 +266,7 @@ fn echoed() -> Vec<Case> {
         case("the upstream's own id gives way").upstream("x-request-id", "theirs").id("mine").kept(),
         case("the upstream's several ids give way").upstream("x-request-id", "theirs").upstream("x-request-id", "theirs-too")
             .id("mine").kept(),
-        case("the upstream's bad id gives way").upstream("x-request-id", b"\xff\xfe").id("mine").kept(),
+        case("the upstream's invalid id gives way").upstream("x-request-id", b"\xff\xfe").id("mine").kept(),
         case("the upstream may echo the id itself").upstream("x-request-id", "mine").id("mine").kept(),
         case("the upstream may echo the id twice").upstream("x-request-id", "mine").upstream("x-request-id", "mine")
             .id("mine").kept(),
@@ -315,6 +315,6 @@ fn normalized() -> Vec<Case> {
         case("S3's ids beside an unusable one under the one name").upstream("x-amz-id-2", "host/id==")
             .upstream("x-amzn-requestid", "-").upstream("x-amz-request-id", S3).aws_id(S3),
         case("no AWS id: nothing is published").upstream("x-amz-cf-id", "cf").upstream("x-amzn-trace-id", "Root=1-2-3"),
-        case("a bad AWS id and a good request id").upstream("x-amzn-requestid", b"\xfe").id("mine").kept(),
+        case("an invalid AWS id and a valid request id").upstream("x-amzn-requestid", b"\xfe").id("mine").kept(),
     ]
 }

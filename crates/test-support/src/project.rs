@@ -1,5 +1,6 @@
-//! Commands as a user runs them.
+//! The project's files, and commands as a user runs them.
 
+use std::fs;
 use std::process::Command;
 
 use xtask::root;
@@ -14,4 +15,13 @@ pub fn command(program: &str) -> Command {
     }
     command.current_dir(root());
     command
+}
+
+/// Returns the text of a file of the project.
+///
+/// # Panics
+/// If the file is missing or not UTF-8.
+#[must_use]
+pub fn text(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
