@@ -13,18 +13,21 @@ use tokio::net::TcpListener;
 
 use crate::echo::runtime;
 
+/// The bytes of each request or datagram, so that parts of two requests do not mix.
+type Received = Arc<Mutex<Vec<Vec<u8>>>>;
+
 #[derive(Clone)]
 pub struct Collector {
     /// The TCP port for tracers that send over HTTP/2, plain or gRPC.
     pub http2: u16,
     /// The UDP port for tracers that send datagrams.
     pub udp: u16,
-    received: Arc<Mutex<Vec<u8>>>,
+    received: Received,
 }
 
 impl Collector {
     pub fn start() -> Self {
-        let received = Arc::<Mutex<Vec<u8>>>::default();
+        let received = Received::default();
         Self {
             http2: listen_http2(Arc::clone(&received)),
             udp: listen_udp(Arc::clone(&received)),
@@ -34,7 +37,8 @@ impl Collector {
 
     /// Returns everything that was received so far. Bytes that are no text are replaced.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.received.lock().unwrap()).into_owned()
+        let received = self.received.lock().unwrap();
+        String::from_utf8_lossy(&received.concat()).into_owned()
     }
 
     /// Returns the text that follows the name of the attribute for the request id, in each span received so far,
@@ -48,7 +52,7 @@ impl Collector {
     }
 }
 
-fn listen_udp(received: Arc<Mutex<Vec<u8>>>) -> u16 {
+fn listen_udp(received: Received) -> u16 {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     let port = socket
         .local_addr()
@@ -57,13 +61,13 @@ fn listen_udp(received: Arc<Mutex<Vec<u8>>>) -> u16 {
     thread::spawn(move || {
         let mut buffer = [0; 1 << 16];
         while let Ok(length) = socket.recv(&mut buffer) {
-            received.lock().unwrap().extend(&buffer[..length]);
+            received.lock().unwrap().push(buffer[..length].to_vec());
         }
     });
     port
 }
 
-fn listen_http2(received: Arc<Mutex<Vec<u8>>>) -> u16 {
+fn listen_http2(received: Received) -> u16 {
     let (port, started) = channel();
     thread::spawn(move || {
         runtime().block_on(async {
@@ -90,15 +94,20 @@ fn listen_http2(received: Arc<Mutex<Vec<u8>>>) -> u16 {
 async fn collect(
     request: Request<RecvStream>,
     mut respond: server::SendResponse<Bytes>,
-    received: Arc<Mutex<Vec<u8>>>,
+    received: Received,
 ) -> Result<(), h2::Error> {
     let kind = request.headers().get("content-type").cloned();
     let is_grpc = kind.as_ref().is_some_and(|kind| kind == "application/grpc");
     let mut body = request.into_body();
+    let index = {
+        let mut received = received.lock().unwrap();
+        received.push(Vec::new());
+        received.len() - 1
+    };
     while let Some(part) = body.data().await {
         let part = part?;
         body.flow_control().release_capacity(part.len())?;
-        received.lock().unwrap().extend(&part);
+        received.lock().unwrap()[index].extend(&part);
     }
     let mut response = Response::new(());
     if !is_grpc {
