@@ -70,7 +70,7 @@ fn the_reference_agrees_on_values_with_one_character_changed() {
 fn the_reference_agrees_on_every_range_and_peer() {
     const PEERS: &str = "10.0.0.0 10.0.0.1:4711 10.255.255.255 11.0.0.0 255.255.255.255 0.0.0.0:1 \
          [::1]:0 ::1 ::2 ::ffff:10.0.0.1 [::ffff:11.0.0.1]:1 ::fffe:10.0.0.1 2001:db8:ffff::1 2001:db9:: 1::8 \
-         1:2:3:4:5:6:7:8 [2001:db8::1] 10.0.0.1: 10.0.0.1:65536 10.0.0.01 /run/envoy.sock envoy://x \u{e9}";
+         1:2:3:4:5:6:7:8 [2001:db8::1] 10.0.0.1: 10.0.0.1:65536 10.0.0.01 [10.0.0.1]:1 10.0.0.1:+1 [::1]:+1 [fe80::1%1]:1 fe80::1%1 /run/envoy.sock envoy://x \u{e9}";
     let id = [(b"x-request-id".to_vec(), b"mine".to_vec())];
     for range in configuration_pool::RANGES.split_whitespace() {
         let configuration = format!(r#"{{"incoming": {{"trust": ["2001:db8::1", "{range}"]}}}}"#);

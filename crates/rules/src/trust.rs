@@ -1,6 +1,6 @@
 //! Which peers may supply ids.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The peers that may supply ids, in whatever header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,19 +40,10 @@ impl Trust {
 #[inline(never)]
 fn parse_address(source_address: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(source_address).ok()?;
-    let (address, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (address, port) = rest.split_once(']')?;
-            (address, port.strip_prefix(':')?)
-        }
-        None => match text.split_once(':') {
-            Some((_, rest)) if rest.contains(':') => (text, "0"), // IPv6 without a port
-            Some(both) => both,
-            None => (text, "0"),
-        },
-    };
-    let _port: u16 = port.parse().ok()?;
-    address.parse().ok()
+    match text.parse::<SocketAddr>() {
+        Ok(address) => Some(address.ip()),
+        Err(_) => text.parse().ok(),
+    }
 }
 
 /// A range of IP addresses.
