@@ -27,7 +27,7 @@ mod warnings;
 use hifijson::value::Value;
 use json::Json;
 pub use problem::Problem;
-use problem::join;
+use problem::{join, split};
 pub use setting::{Setting, Word};
 pub use warnings::warnings;
 
@@ -205,17 +205,13 @@ fn read_object(
         }
         seen.push(name);
         let mut keys = settings.keys();
-        // The path of a key is not its name: a name with a dot is unknown.
+        // In the text, `incoming.trust` is the path of a key, but no name: it is unknown.
         let found = keys
             .iter_mut()
             .find(|key| key.path == path && !name.contains('.'));
         if let Some(key) = found {
             key.setting.read(value, &path, problems);
-        } else if parent.is_empty()
-            && keys
-                .iter()
-                .any(|key| problem::split(key.path).0 == path && !path.is_empty())
-        {
+        } else if !path.is_empty() && keys.iter().any(|key| split(key.path).0 == path) {
             read_object(value, &path, settings, problems);
         } else {
             problems.push(Problem::unknown_key(parent, name, value, &keys));
@@ -229,7 +225,7 @@ fn to_json(settings: &mut Settings) -> String {
     let mut json = String::new();
     let mut current = "";
     for key in settings.keys() {
-        let (object, name) = problem::split(key.path);
+        let (object, name) = split(key.path);
         // The keys of an object follow each other.
         if object != current && !current.is_empty() {
             json.push('}');
@@ -260,7 +256,8 @@ fn check(settings: Settings, problems: &mut Vec<Problem>) -> Option<Policy> {
         Err(conflicts) => {
             let original = original.unwrap_or_default();
             let conflicts = conflicts.into_iter();
-            problems.extend(conflicts.map(|conflict| describe(conflict, &header, &original)));
+            problems
+                .extend(conflicts.map(|conflict| conflict_problem(conflict, &header, &original)));
             return None;
         }
     }
@@ -279,8 +276,14 @@ fn check(settings: Settings, problems: &mut Vec<Problem>) -> Option<Policy> {
     Some(policy)
 }
 
+/// Returns the problem that two keys name the same header: `header` is that of the id, `original` that of
+/// `incoming.original`.
 #[inline(never)]
-fn describe(conflict: HeaderConflict, header: &HeaderName, original: &HeaderName) -> Problem {
+fn conflict_problem(
+    conflict: HeaderConflict,
+    header: &HeaderName,
+    original: &HeaderName,
+) -> Problem {
     const NOT_THE_ID: &str = "a header other than the one of the id (`header`)";
     let (path, name, allowed) = match conflict {
         HeaderConflict::OriginalIsId => ("incoming.original".into(), header, NOT_THE_ID),

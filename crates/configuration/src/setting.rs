@@ -193,6 +193,7 @@ pub trait Word {
     fn choose(&mut self, word: &str) -> bool;
 }
 
+/// The words of a type, and the value that each stands for.
 trait Choice: Copy + PartialEq + 'static {
     const WORDS: &'static [(&'static str, Self); 3];
 }
