@@ -206,6 +206,21 @@ impl Cluster {
         }
     }
 
+    /// Waits until a container has printed `text`.
+    pub fn wait_for_log(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        text: &str,
+    ) -> Result<()> {
+        self.until(&format!("{text} in the log of {pod}"), || {
+            let log = self.container_log(namespace, pod, container)?;
+            ensure!(log.contains(text), "the log does not contain it");
+            Ok(())
+        })
+    }
+
     /// Returns what a container has printed, in all Pods whose names begin with `pod`.
     pub fn container_log(&self, namespace: &str, pod: &str, container: &str) -> Result<String> {
         let mut all = String::new();

@@ -289,14 +289,8 @@ fn refused(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     configure(cluster, &json!({"generate": "uuid9"}))?;
-    cluster.until("the refusal in the proxy's log", || {
-        let log = cluster.container_log(NAMESPACE, &proxy.name, "envoy")?;
-        ensure!(
-            log.contains("configuration refused: generate: found \"uuid9\""),
-            "no refusal"
-        );
-        Ok(())
-    })?;
+    let refusal = "configuration refused: generate: found \"uuid9\"";
+    cluster.wait_for_log(NAMESPACE, &proxy.name, "envoy", refusal)?;
     adopts(cluster, &proxy)?;
     let accepted = condition(cluster, POLICY[0], POLICY[1], "Accepted")?;
     ensure!(

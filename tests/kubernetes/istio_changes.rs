@@ -32,14 +32,8 @@ pub fn live(world: &World) -> Result<()> {
 
 /// Waits until a proxy has refused its configuration and istiod has counted that.
 fn refusals(cluster: &Cluster, proxy: &Pod) -> Result<()> {
-    cluster.until("the refusal in the proxy's log", || {
-        let log = cluster.container_log(SYSTEM, &proxy.name, "istio-proxy")?;
-        ensure!(
-            log.contains("configuration refused: generate: found \"uuid9\""),
-            "the log has no refusal"
-        );
-        Ok(())
-    })?;
+    let refusal = "configuration refused: generate: found \"uuid9\"";
+    cluster.wait_for_log(SYSTEM, &proxy.name, "istio-proxy", refusal)?;
     let istiod = cluster.pod(SYSTEM, "app=istiod")?;
     cluster.until("the refusal in istiod's metrics", || {
         let metrics = http::get(&format!("http://{}:15014/metrics", istiod.address), &[])?.body;
@@ -137,14 +131,12 @@ fn missing() -> String {
 
 /// Waits until a proxy has tried to fetch an image that is not there.
 fn fetch_fails(cluster: &Cluster, proxy: &Pod) -> Result<()> {
-    cluster.until("the cause in the proxy's log", || {
-        let log = cluster.container_log(SYSTEM, &proxy.name, "istio-proxy")?;
-        ensure!(
-            log.contains("cannot fetch Wasm module"),
-            "the log has no cause"
-        );
-        Ok(())
-    })
+    cluster.wait_for_log(
+        SYSTEM,
+        &proxy.name,
+        "istio-proxy",
+        "cannot fetch Wasm module",
+    )
 }
 
 fn refuses_all(cluster: &Cluster, gateway: &Gateway) -> Result<()> {
@@ -173,11 +165,12 @@ pub fn missing_image(world: &World) -> Result<()> {
     patch(cluster, &wrong)?;
     image(cluster, "registry.example.com/you/request-id-filter:0.1.0")?;
     refuses_all(cluster, &gateway)?;
-    cluster.until("the wrong digest in the proxy's log", || {
-        let log = cluster.container_log(SYSTEM, gateway.name(), "istio-proxy")?;
-        ensure!(log.contains("which does not match"), "it is not there");
-        Ok(())
-    })?;
+    cluster.wait_for_log(
+        SYSTEM,
+        gateway.name(),
+        "istio-proxy",
+        "which does not match",
+    )?;
     patch(cluster, &json!({"op": "remove", "path": "/spec/sha256"}))?;
     image(cluster, &cluster.image())?;
     adopts(cluster, &gateway)
