@@ -1,18 +1,23 @@
 //! Messages in bulk. The body of a request contains the headers that the upstream answers with, and the body of the
 //! response contains what the upstream received, so neither side has to remember anything.
 
+use std::error::Error;
 use std::io::Write;
-use std::net::Ipv4Addr;
 use std::{fmt, thread};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, client, server};
+use h2::server::{self, SendResponse};
+use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use tokio::runtime::{self, Runtime};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
-use test_support::client::{Connection, TIMEOUT};
-use test_support::message::Line;
-use test_support::upstream::listen;
+use test_support::client::{Connection, TIMEOUT, length};
+use test_support::message::{Line, to_bytes, values};
+use test_support::upstream::{self, listen, redirect_to};
 
 /// A request and the header lines of the upstream's response to it.
 #[derive(Clone, Debug)]
@@ -48,7 +53,7 @@ pub fn has_line_break(lines: &[Line]) -> bool {
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (request, response) = (block(&self.request), block(&self.response));
+        let (request, response) = (to_bytes(&self.request), to_bytes(&self.response));
         writeln!(f, "{} {}", self.path.escape_ascii(), request.escape_ascii())?;
         writeln!(f, "upstream: {}", response.escape_ascii())
     }
@@ -56,7 +61,12 @@ impl fmt::Display for Message {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} {}", self.status, block(&self.headers).escape_ascii())?;
+        writeln!(
+            f,
+            "{} {}",
+            self.status,
+            to_bytes(&self.headers).escape_ascii()
+        )?;
         writeln!(f, "{}", self.body.escape_ascii())
     }
 }
@@ -90,19 +100,11 @@ pub fn parse(head: &[u8]) -> Option<(Vec<u8>, Vec<Line>)> {
     Some((first.unwrap_or_default(), lines))
 }
 
-/// Header lines as bytes.
-fn block(lines: &[Line]) -> Vec<u8> {
-    let line = |(name, value): &Line| [name, &b": "[..], value, b"\r\n"].concat();
-    lines.iter().flat_map(line).collect()
-}
-
 /// Receives a message: its head, and a body if it has a length. Returns `None` if the connection ends.
 fn receive(connection: &mut Connection) -> Option<(Vec<u8>, Vec<u8>)> {
     let head = connection.read_until(b"\r\n\r\n")?;
     let (_, lines) = parse(&head).expect("the head consists of headers");
-    let length = lines.iter().find(|(name, _)| name == b"content-length");
-    let length = length.map_or("0".into(), |(_, length)| String::from_utf8_lossy(length));
-    let body = connection.read(length.parse().expect("a length is a number"))?;
+    let body = connection.read(length(&lines).unwrap_or(0))?;
     Some((head, body))
 }
 
@@ -111,18 +113,11 @@ pub fn over_http1(port: u16, messages: &[Message]) -> Vec<Outcome> {
     let mut connection = None;
     let exchange = |message: &Message| {
         let used = connection.get_or_insert_with(|| Connection::open(port));
-        let body = block(&message.response);
-        let length = body.len().to_string();
-        let request = [
-            b"POST ",
-            &message.path[..],
-            b" HTTP/1.1\r\nhost: test\r\ncontent-length: ",
-            length.as_bytes(),
-            b"\r\n",
-            &block(&message.request),
-            b"\r\n",
-            &body,
-        ];
+        let body = to_bytes(&message.response);
+        let first = [b"POST ", &message.path[..], b" HTTP/1.1\r\n"].concat();
+        let length = format!("host: test\r\ncontent-length: {}\r\n", body.len());
+        let lines = to_bytes(&message.request);
+        let request = [&first, length.as_bytes(), &lines, b"\r\n", &body];
         // Envoy may have answered and closed before it has read everything.
         let sent = used.stream.write_all(&request.concat());
         let Some((head, body)) = receive(used) else {
@@ -130,9 +125,7 @@ pub fn over_http1(port: u16, messages: &[Message]) -> Vec<Outcome> {
             return Outcome::default();
         };
         let (first, headers) = parse(&head).expect("the request has headers");
-        let closes = headers
-            .iter()
-            .any(|(name, value)| name == b"connection" && value == b"close");
+        let closes = values(&headers, "connection").contains(&&b"close"[..]);
         let is_broken = has_line_break(&message.request) || has_line_break(&message.response);
         if closes || sent.is_err() || is_broken {
             connection = None;
@@ -159,53 +152,33 @@ pub fn as_http2(lines: &[Line]) -> Vec<Line> {
 /// Sends the messages all at once. Those that took others down with them have no outcome.
 pub fn over_http2(port: u16, messages: &[Message]) -> Vec<Outcome> {
     runtime().block_on(async {
-        let stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port));
-        let stream = stream.await.expect("Envoy listens");
-        let mut builder = client::Builder::new();
-        let (mut client, connection) = builder
-            .initial_window_size(1 << 20)
-            .initial_connection_window_size(1 << 30)
-            .handshake::<_, Bytes>(stream)
-            .await
-            .expect("the other side speaks HTTP/2");
-        let connection = tokio::spawn(connection);
-        let mut pending = Vec::new();
-        for message in messages {
-            let path = std::str::from_utf8(&message.path).expect("the value is a path");
-            let mut request = Request::post(format!("http://test{path}"));
-            let headers = request.headers_mut().expect("the request has headers");
-            let body = block(&message.response);
-            headers.insert("content-length", body.len().into());
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .http2_only(true)
+            .http2_max_header_list_size(1 << 20)
+            .build_http::<Full<Bytes>>();
+        let send = |message: &Message| {
+            let path = std::str::from_utf8(&message.path).expect("a path is ASCII");
+            let mut request = Request::post(format!("http://127.0.0.1:{port}{path}"));
+            let headers = request.headers_mut().expect("the path is valid");
             extend(headers, &message.request).expect("the lines are valid in HTTP/2");
-            let request = request.body(()).expect("the request is valid");
-            let response = match client.clone().ready().await {
-                Ok(ready) => {
-                    client = ready;
-                    client.send_request(request, body.is_empty())
-                }
-                Err(error) => Err(error),
-            };
-            pending.push(response.and_then(|(response, mut stream)| {
-                if !body.is_empty() {
-                    stream.send_data(body.into(), true)?;
-                }
-                Ok(response)
-            }));
-        }
-        let mut outcomes = Vec::new();
-        for response in pending {
+            let body = Full::from(to_bytes(&message.response));
+            let response = client.request(request.body(body).expect("the request is valid"));
             let outcome = async {
-                let (head, mut body) = response?.await?.into_parts();
-                Ok::<_, h2::Error>(Outcome {
+                let (head, body) = response.await?.into_parts();
+                Ok::<_, Box<dyn Error + Send + Sync>>(Outcome {
                     status: head.status.as_u16(),
                     headers: lines_of(&head.headers),
-                    body: read(&mut body).await?,
+                    body: body.collect().await?.to_bytes().into(),
                 })
             };
-            let outcome = tokio::time::timeout(TIMEOUT, outcome).await;
+            tokio::spawn(tokio::time::timeout(TIMEOUT, outcome))
+        };
+        let pending: Vec<_> = messages.iter().map(send).collect();
+        let mut outcomes = Vec::new();
+        for outcome in pending {
+            let outcome = outcome.await.expect("no task panics");
             outcomes.push(outcome.expect("Envoy answers in time").unwrap_or_default());
         }
-        connection.abort();
         outcomes
     })
 }
@@ -227,28 +200,11 @@ pub fn over_raw_http2(port: u16, id: &[u8]) -> Vec<u8> {
     };
     let block: Vec<u8> = fields.iter().flat_map(field).collect();
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    const END_OF_STREAM_AND_HEADERS: u8 = 5;
-    let frame = [
-        0,
-        0,
-        length(&block),
-        1,
-        END_OF_STREAM_AND_HEADERS,
-        0,
-        0,
-        0,
-        1,
-    ];
+    const END: u8 = 5; // of the stream and of the headers
+    let frame = [0, 0, length(&block), 1, END, 0, 0, 0, 1];
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let mut connection = Connection::open(port);
-    connection.send(
-        &[
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            &SETTINGS[..],
-            &frame,
-            &block,
-        ]
-        .concat(),
-    );
+    connection.send(&[&preface[..], &SETTINGS, &frame, &block].concat());
     while let Some(head) = connection.read(9) {
         let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
         let payload = connection.read(length).expect("Envoy sends whole frames");
@@ -264,10 +220,8 @@ pub fn over_raw_http2(port: u16, id: &[u8]) -> Vec<u8> {
 
 fn extend(headers: &mut HeaderMap, lines: &[Line]) -> http::Result<()> {
     for (name, value) in lines {
-        headers.append(
-            HeaderName::from_bytes(name)?,
-            HeaderValue::from_bytes(value)?,
-        );
+        let name = HeaderName::from_bytes(name)?;
+        headers.append(name, HeaderValue::from_bytes(value)?);
     }
     Ok(())
 }
@@ -289,60 +243,41 @@ async fn read(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
     Ok(read)
 }
 
-/// Starts an upstream that speaks HTTP/1.1.
+/// Starts an upstream that speaks HTTP/1.1, and returns its port.
 pub fn start_http1() -> u16 {
-    let (listener, port) = listen();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || {
-                let mut connection = Connection::new(stream);
-                while let Some((head, body)) = receive(&mut connection) {
-                    if head.starts_with(b"POST /moved") {
-                        let moved = format!(
-                            "HTTP/1.1 302 Found\r\nlocation: http://test{MOVED_TO}\r\ncontent-length: 0\r\n\r\n"
-                        );
-                        if connection.stream.write_all(moved.as_bytes()).is_err() {
-                            return;
-                        }
-                        continue;
-                    }
-                    let length = head.len().to_string();
-                    let response = [
-                        b"HTTP/1.1 200 OK\r\ncontent-length: ",
-                        length.as_bytes(),
-                        b"\r\n",
-                        &body,
-                        b"\r\n",
-                        &head,
-                    ];
-                    // Envoy closes on bytes that no header may have.
-                    if connection.stream.write_all(&response.concat()).is_err() {
-                        return;
-                    }
-                }
-            });
+    upstream::start(|mut connection| {
+        loop {
+            let (head, body) = receive(&mut connection)?;
+            let response = if head.starts_with(b"POST /moved") {
+                redirect_to(MOVED_TO)
+            } else {
+                let first = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n", head.len());
+                [first.as_bytes(), &body, b"\r\n", &head].concat()
+            };
+            // Envoy closes the connection on bytes that no header may contain.
+            connection.stream.write_all(&response).ok()?;
         }
-    });
-    port
+    })
 }
 
 pub fn runtime() -> Runtime {
-    runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("tokio starts a thread")
+    Runtime::new().expect("tokio starts its threads")
 }
 
-/// Starts an upstream that speaks HTTP/2. It refuses gRPC as gRPC does it: with headers that end the stream.
-pub fn start_http2() -> u16 {
+/// Starts a server that speaks HTTP/2, and returns its port.
+pub fn serve_http2<Answer>(
+    answer: impl Fn(Request<RecvStream>, SendResponse<Bytes>) -> Answer + Clone + Send + 'static,
+) -> u16
+where
+    Answer: Future<Output = Result<(), h2::Error>> + Send + 'static,
+{
     let (listener, port) = listen();
     listener.set_nonblocking(true).expect("the socket is open");
     thread::spawn(move || {
         runtime().block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener);
-            let listener = listener.expect("tokio takes the socket");
+            let listener = TcpListener::from_std(listener).expect("tokio takes the socket");
             while let Ok((stream, _)) = listener.accept().await {
+                let answer = answer.clone();
                 tokio::spawn(async move {
                     let mut connection = server::handshake(stream).await?;
                     while let Some(Ok((request, respond))) = connection.accept().await {
@@ -356,9 +291,15 @@ pub fn start_http2() -> u16 {
     port
 }
 
+/// Starts an upstream that speaks HTTP/2, and returns its port. It refuses gRPC as gRPC does it: with headers that
+/// end the stream.
+pub fn start_http2() -> u16 {
+    serve_http2(answer)
+}
+
 async fn answer(
     request: Request<RecvStream>,
-    mut respond: server::SendResponse<Bytes>,
+    mut respond: SendResponse<Bytes>,
 ) -> Result<(), h2::Error> {
     let (head, mut body) = request.into_parts();
     let lines = parse(&[b"\r\n", &read(&mut body).await?[..]].concat());
@@ -369,26 +310,18 @@ async fn answer(
         respond.send_reset(Reason::CANCEL);
         return Ok(());
     };
-    if head
-        .headers
-        .get("content-type")
-        .is_some_and(|kind| kind == "application/grpc")
-    {
+    let grpc = HeaderValue::from_static("application/grpc");
+    if head.headers.get("content-type") == Some(&grpc) {
         let headers = response.headers_mut();
-        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-        headers.insert("grpc-status", HeaderValue::from_static("7"));
+        headers.insert("content-type", grpc);
+        headers.insert("grpc-status", 7.into());
         respond.send_response(response, true)?;
         return Ok(());
     }
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
-    let echo = [
-        b"POST ",
-        path.as_bytes(),
-        b" HTTP/2\r\n",
-        &block(&lines_of(&head.headers)),
-        b"\r\n",
-    ];
-    let echo = echo.concat();
+    let lines = to_bytes(&lines_of(&head.headers));
+    let first = format!("POST {path} HTTP/2\r\n");
+    let echo = [first.as_bytes(), &lines, b"\r\n"].concat();
     let headers = response.headers_mut();
     headers.insert("content-length", echo.len().into());
     let mut stream = respond.send_response(response, false)?;

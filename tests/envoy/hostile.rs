@@ -12,7 +12,7 @@ use proptest::prelude::{Just, Strategy, prop_oneof};
 use proptest::strategy::ValueTree;
 use serde_json::{Value, json};
 use test_support::hostile::{self, Source};
-use test_support::message::{Line, as_envoy, source_address};
+use test_support::message::{Line, as_envoy, source_address, values};
 use test_support::verdict::{self, ExpectedId};
 use xtask::envoy::Process;
 use xtask::module;
@@ -26,7 +26,7 @@ use crate::testbed::{
     self, MANAGER, REQUEST_HEADERS_OF_ENVOY, RESPONSE_HEADERS_OF_ENVOY, Testbed, at, eventually,
     tests,
 };
-use test_support::reference::{Config, ResponseHeaders, values};
+use test_support::reference::{Config, ResponseHeaders};
 
 tests![no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id];
 

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::testbed::{self, Testbed, eventually, get, tests};
+use crate::testbed::{self, Testbed, access_log, eventually, tests};
 use test_support::client::Connection;
 use test_support::upstream::Reply;
 
@@ -22,10 +22,8 @@ const EACH_SECOND: &str = " streams open, ";
 
 fn name_and_version_are_said_at_the_start_and_the_configuration_in_one_line(testbed: &Testbed) {
     let log = testbed.envoy.log();
-    let lines: Vec<_> = log
-        .lines()
-        .filter_map(|line| Some(line.split_once(OURS)?.1))
-        .collect();
+    let lines = log.lines().filter_map(|line| line.split_once(OURS));
+    let lines: Vec<_> = lines.map(|(_, line)| line).collect();
     let started = format!("request-id-filter {} started", env!("CARGO_PKG_VERSION"));
     assert_eq!(lines[0], started);
     let configured = r#"configured: {"header":"x-request-id","incoming":{"#;
@@ -38,9 +36,8 @@ fn name_and_version_are_said_at_the_start_and_the_configuration_in_one_line(test
 
 fn uuid7_comes_with_one_warning_about_sampling(testbed: &Testbed) {
     let log = testbed.envoy.log();
-    let warnings = log
-        .lines()
-        .filter(|line| line.contains("[warning][wasm]") && line.contains("samples traces"));
+    let warnings = log.lines().filter(|line| line.contains("[warning][wasm]"));
+    let warnings = warnings.filter(|line| line.contains("samples traces"));
     let configurations = testbed::configurations().into_iter();
     let plugins = configurations.filter(|text| text.contains("uuid7")).count();
     assert_eq!(warnings.count(), 3 * plugins);
@@ -49,10 +46,8 @@ fn uuid7_comes_with_one_warning_about_sampling(testbed: &Testbed) {
 fn an_invalid_value_is_never_logged(testbed: &Testbed) {
     let lines = [("x-request-id", b"secret\x80\"value".to_vec())];
     let exchange = testbed.exchange("/", &lines, Reply::ok(&[]));
-    assert!(
-        !exchange.trace.iter().any(|line| line.contains("secret")),
-        "{exchange:?}"
-    );
+    let mut lines = exchange.trace.iter();
+    assert!(!lines.any(|line| line.contains("secret")), "{exchange:?}");
 }
 
 fn set_level(testbed: &Testbed, level: &str) {
@@ -64,10 +59,8 @@ fn set_level(testbed: &Testbed, level: &str) {
 fn lines_of_a_request(testbed: &Testbed) -> usize {
     let path = testbed.unique("/");
     let mark = testbed.envoy.mark();
-    let mut connection = Connection::open(testbed.port);
-    connection.send(&get("test", &path, &[]));
-    connection.receive().id();
-    testbed.access_log(mark, &path);
+    Connection::open(testbed.port).get(&path, &[]).id();
+    access_log(&testbed.envoy, mark, &path);
     let log = testbed.envoy.log();
     let is_of_request = |line: &&str| line.contains("wasm log") && !line.contains(EACH_SECOND);
     log.lines().skip(mark).filter(is_of_request).count()

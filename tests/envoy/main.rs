@@ -27,8 +27,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let shared = Arc::new(SharedTestbeds::default());
     let mut trials = table::trials(&shared);
-    trials.extend(tracing::trials());
-    let untraced = [
+    let tests = [
         protocols::TESTS,
         replies::TESTS,
         log::TESTS,
@@ -39,8 +38,12 @@ fn main() -> ExitCode {
         hostile::TESTS,
         trap::TESTS,
         soak::TESTS,
+        tracing::decisions::TESTS,
+        tracing::proportions::TESTS,
+        tracing::one_id::TESTS,
+        tracing::provisional_id::TESTS,
     ];
-    for (name, test) in untraced.concat() {
+    for (name, test) in tests.concat() {
         let shared = Arc::clone(&shared);
         let name = name.trim_start_matches("envoy::");
         trials.push(Trial::test(name, move || {

@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, TcpStream};
 
 use request_id_rules::policy::IdFormat;
 
-use crate::testbed::{Testbed, get, is_new, tests};
-use test_support::client::{Connection, TIMEOUT};
+use crate::testbed::{Testbed, is_new, tests};
+use test_support::cases::Line;
+use test_support::client::{Connection, TIMEOUT, get};
 use test_support::upstream::Reply;
 use test_support::verdict;
 
@@ -24,11 +25,8 @@ tests![
 fn pipelined_requests_have_ids_of_their_own(testbed: &Testbed) {
     let mut connection = Connection::open(testbed.port);
     for id in ["mine", "", "yours"] {
-        connection.send(&get(
-            "test",
-            &testbed.unique("/"),
-            &[("x-request-id", id.into())],
-        ));
+        let lines = [("x-request-id", id.into())];
+        connection.send(&get("test", "/", &lines));
     }
     let ids = [(); 3].map(|()| connection.receive().id());
     assert_eq!((&*ids[0], &*ids[2]), ("mine", "yours"));
@@ -37,7 +35,7 @@ fn pipelined_requests_have_ids_of_their_own(testbed: &Testbed) {
 
 fn version_7_ids_of_one_worker_sort_by_time(testbed: &Testbed) {
     let mut connection = Connection::open(testbed.port_with(r#"{"generate": "uuid7"}"#));
-    let requests = [(); 200].map(|()| get("test", &testbed.unique("/"), &[]));
+    let requests = [(); 200].map(|()| get("test", "/", &[]));
     connection.send(&requests.concat());
     let ids = [(); 200].map(|()| connection.receive().id());
     assert!(ids.is_sorted_by(|one, next| one < next), "{ids:#?}");
@@ -60,9 +58,8 @@ fn a_body_of_1_mib_each_way_costs_no_call_into_the_module(testbed: &Testbed) {
         let chunk = format!("4000\r\n{}\r\n", "x".repeat(16 * 1024));
         let body = chunk.repeat(chunk_count) + "0\r\n\r\n";
         let response = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{body}");
-        testbed
-            .upstream
-            .expect(&path, Reply::Bytes(response.into()));
+        let reply = Reply::Bytes(response.into());
+        testbed.upstream.expect(&path, reply);
         let mark = testbed.envoy.mark();
         let mut connection = Connection::open(testbed.port);
         let request = format!(
@@ -76,10 +73,8 @@ fn a_body_of_1_mib_each_way_costs_no_call_into_the_module(testbed: &Testbed) {
         assert!(exchange.received().body.len() >= chunk_count * 16 * 1024);
         let calls = exchange.traced("[host->vm] ").into_iter();
         let names = calls.filter_map(|call| Some(call.split_once('(')?.0.to_owned()));
-        let is_of_another_plugin = |name: &String| name == "proxy_on_tick";
-        names
-            .filter(|name| !is_of_another_plugin(name))
-            .collect::<Vec<_>>()
+        let names = names.filter(|name| name != "proxy_on_tick"); // which other plugins get
+        names.collect::<Vec<_>>()
     };
     let of_one_chunk = calls(1);
     assert_eq!(
@@ -103,32 +98,28 @@ fn the_final_response_after_100_carries_the_id(testbed: &Testbed) {
         ("expect", b"100-continue".to_vec()),
         ("content-length", b"1".to_vec()),
     ];
-    connection.send(&get("test", &testbed.unique("/"), &lines));
-    assert_eq!(connection.receive().status, 100);
+    assert_eq!(connection.get("/", &lines).status, 100);
     connection.send(b"x");
     let response = connection.receive();
-    assert!(
-        response.status == 200 && is_new(&response.id()),
-        "{response:?}"
-    );
+    assert_eq!(response.status, 200, "{response:?}");
+    assert!(is_new(&response.id()), "{response:?}");
 }
 
-const GRPC: (&str, &[u8]) = ("content-type", b"application/grpc");
+fn grpc() -> [Line; 1] {
+    [("content-type", b"application/grpc".to_vec())]
+}
 
 fn a_trailers_only_response_of_grpc_carries_the_id(testbed: &Testbed) {
-    let exchange = testbed.exchange("/h2", &[(GRPC.0, GRPC.1.to_vec())], Reply::Close);
+    let exchange = testbed.exchange("/h2", &grpc(), Reply::Close);
     assert!(is_new(&exchange.response.id()));
     assert_eq!(exchange.response.all("grpc-status"), [b"7"]);
-    let ends_the_stream =
-        |line: &&str| line.starts_with("proxy_on_response_headers(") && line.ends_with(", 1)");
-    assert!(
-        exchange.traced("[host->vm] ").iter().any(ends_the_stream),
-        "{exchange:?}"
-    );
+    let calls = exchange.traced("[host->vm] proxy_on_response_headers(");
+    let ends_the_stream = |arguments: &&str| arguments.ends_with(", 1)");
+    assert!(calls.iter().any(ends_the_stream), "{exchange:?}");
 }
 
 fn a_trailers_only_response_of_envoy_carries_the_id(testbed: &Testbed) {
-    let exchange = testbed.exchange("/refused", &[(GRPC.0, GRPC.1.to_vec())], Reply::Close);
+    let exchange = testbed.exchange("/refused", &grpc(), Reply::Close);
     assert_eq!(exchange.response.all("grpc-status"), [b"14"]);
     assert!(is_new(&exchange.response.id()));
 }
@@ -144,16 +135,10 @@ fn the_upgrade_to_a_web_socket_carries_the_id_both_ways(testbed: &Testbed) {
         .expect("Envoy upgrades the connection");
     let id = response.headers()["x-request-id"].as_bytes();
     assert!(is_new(&String::from_utf8_lossy(id)));
-    assert_eq!(
-        testbed.upstream.received(&path)[0].all("x-request-id"),
-        [id]
-    );
-    socket
-        .send("hello".into())
-        .expect("the server takes a message");
+    let received = testbed.upstream.received(&path);
+    assert_eq!(received[0].all("x-request-id"), [id]);
+    let sent = socket.send("hello".into());
+    sent.expect("the server takes a message");
     let answer = socket.read().expect("the server sends the message back");
     assert_eq!(answer, "hello".into());
-    socket
-        .close(None)
-        .expect("the server closes the connection");
 }

@@ -1,7 +1,7 @@
 //! What Envoy answers by itself, and upstreams that fail.
 
-use crate::testbed::{Testbed, get, is_new, tests};
-use test_support::client::Connection;
+use crate::testbed::{Testbed, access_log, is_new, tests};
+use test_support::client::{Connection, get};
 use test_support::upstream::Reply;
 
 tests![
@@ -30,14 +30,12 @@ fn replies_of_envoy_carry_the_id(testbed: &Testbed) {
             let exchange = testbed.exchange_with(testbed.port, host, path, lines, upstream.clone());
             let id = exchange.response.id();
             assert_eq!(exchange.response.status, status, "{exchange:?}");
-            assert!(
-                if lines.is_empty() {
-                    is_new(&id)
-                } else {
-                    id == "mine"
-                },
-                "{id}"
-            );
+            let is_expected = if lines.is_empty() {
+                is_new(&id)
+            } else {
+                id == "mine"
+            };
+            assert!(is_expected, "{id}");
             assert_eq!(exchange.access_log["request_id"], id.as_str());
         }
     }
@@ -80,10 +78,8 @@ fn what_envoy_refuses_before_the_filter_gets_an_id(testbed: &Testbed) {
         let response = connection.receive();
         let id = response.id();
         assert_eq!(response.status, status, "{response:?}");
-        assert!(
-            if is_kept { id == "mine" } else { is_new(&id) },
-            "{response:?}"
-        );
+        let is_expected = if is_kept { id == "mine" } else { is_new(&id) };
+        assert!(is_expected, "{response:?}");
     }
 }
 
@@ -92,11 +88,9 @@ fn the_access_log_has_the_id_of_what_envoy_refuses(testbed: &Testbed) {
     let mut connection = Connection::open(testbed.port);
     connection.send(b"GET /no-host HTTP/1.1\r\nx-request-id: mine\r\n\r\n");
     assert_eq!(connection.receive().id(), "mine");
-    let log = testbed.access_log(mark, "/no-host");
-    assert_eq!(
-        (&log["request_id"], &log["response_request_id"]),
-        (&"mine".into(), &"mine".into())
-    );
+    let log = access_log(&testbed.envoy, mark, "/no-host");
+    assert_eq!(log["request_id"], "mine");
+    assert_eq!(log["response_request_id"], "mine");
 }
 
 fn a_rejected_grpc_request_gets_a_status_of_grpc(testbed: &Testbed) {

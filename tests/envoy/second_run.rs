@@ -5,18 +5,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use test_support::cases::{Line, ORIGINAL};
-use test_support::message::{as_envoy, owned, source_address};
-use test_support::reference::{Config, values};
-use test_support::verdict::{self, ExpectedId, Verdict};
+use test_support::message::{as_envoy, owned, source_address, values};
+use test_support::reference::Config;
 use xtask::envoy::Process;
 
 use crate::counters::counters;
 use crate::testbed::{
-    self, FILTER, Testbed, at, eventually, filters, get, listener_name, listeners, string_value,
-    tests,
+    self, FILTER, Testbed, at, eventually, filters, is_new, lines_until, listener_name, listeners,
+    port, string_value, tests,
 };
-use test_support::client::{Connection, Response};
-use test_support::upstream::{ReceivedRequest, Reply, Upstream};
+use test_support::client::{Connection, Request, Response, get};
+use test_support::upstream::{Reply, Upstream, redirect_to};
 
 tests![
     a_request_has_one_id_and_one_origin_after_redirects_and_with_two_plugins,
@@ -88,24 +87,23 @@ struct Proxy {
 impl Proxy {
     fn start(chains: &[Vec<&str>], change: impl Fn(&mut Value)) -> Self {
         let upstream = Upstream::start();
-        upstream.expect("/moved", redirect_to("/last"));
+        upstream.expect("/moved", Reply::Bytes(redirect_to("/last")));
         let unavailable = b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_vec();
         upstream.expect("/failing", Reply::Bytes(unavailable));
         let first: Vec<_> = chains.iter().map(|chain| chain[0]).collect();
         let mut config = testbed::config(upstream.port, &first);
         for (index, chain) in chains.iter().enumerate() {
-            let name = listener_name(index);
-            let listener = listeners(&mut config)
-                .iter_mut()
-                .find(|listener| listener["name"] == name)
-                .expect("every configuration has a listener");
+            // The first listener is another one, `edge`.
+            let listener = &mut listeners(&mut config)[1 + index];
             let plugin = at(listener, FILTER).clone();
             let filters = filters(listener);
             for (index, configuration) in chain.iter().enumerate().skip(1) {
+                let name: Value = format!("plugin {index}").into();
                 let mut next = plugin.clone();
-                next["name"] = format!("plugin {index}").into();
-                next["typed_config"]["config"]["name"] = format!("plugin {index}").into();
-                next["typed_config"]["config"]["configuration"] = string_value(configuration);
+                let config = &mut next["typed_config"]["config"];
+                config["name"] = name.clone();
+                config["configuration"] = string_value(configuration);
+                next["name"] = name;
                 filters.insert(index, next);
             }
             filters.insert(chain.len(), error_page());
@@ -117,39 +115,28 @@ impl Proxy {
     }
 
     fn open(&self, chain: usize) -> Connection {
-        Connection::open(
-            self.envoy
-                .port(&listener_name(chain))
-                .expect("Envoy listens"),
-        )
+        Connection::open(port(&self.envoy, &listener_name(chain)))
     }
 
     fn send(&self, chain: usize, path: &str, lines: &[Line]) -> RoundTrip {
         let mark = self.envoy.mark();
         let count = |path| self.upstream.received(path).len();
-        let before: Vec<_> = PATHS.map(count).to_vec();
-        let mut connection = self.open(chain);
-        connection.send(&get("test", path, lines));
-        let response = connection.receive();
+        let before = PATHS.map(count);
+        let response = self.open(chain).get(path, lines);
         let last_details = if response.status == 400 {
             "request_id_rejected"
         } else {
             "via_upstream"
         };
-        let mut logged = self
-            .envoy
-            .lines_until(mark, |line| {
-                line.starts_with('{') && line.contains(last_details)
-            })
-            .unwrap_or_else(|error| panic!("{error:#}"));
-        logged.retain(|line| line.starts_with('{'));
+        let is_access_log = |line: &str| line.starts_with('{');
+        let is_last = |line: &str| is_access_log(line) && line.contains(last_details);
+        let mut logged = lines_until(&self.envoy, mark, is_last);
+        logged.retain(|line| is_access_log(line));
         let parse = |line: &String| serde_json::from_str(line).expect("the text is valid JSON");
-        let received = PATHS.iter().zip(before);
+        let received = |(path, before)| self.upstream.received(path).split_off(before);
         RoundTrip {
             response,
-            received: received
-                .flat_map(|(path, before)| self.upstream.received(path).split_off(before))
-                .collect(),
+            received: PATHS.into_iter().zip(before).flat_map(received).collect(),
             logged: logged.iter().map(parse).collect(),
         }
     }
@@ -160,7 +147,7 @@ impl Proxy {
 struct RoundTrip {
     response: Response,
     /// What the upstream received, with every attempt.
-    received: Vec<ReceivedRequest>,
+    received: Vec<Request>,
     /// The lines of the access log: one for each run.
     logged: Vec<Value>,
 }
@@ -185,12 +172,6 @@ impl RoundTrip {
         }
         ids[0].to_vec()
     }
-}
-
-fn redirect_to(path: &str) -> Reply {
-    let reply =
-        format!("HTTP/1.1 302 Found\r\nlocation: http://test{path}\r\ncontent-length: 0\r\n\r\n");
-    Reply::Bytes(reply.into_bytes())
 }
 
 /// Has Envoy fetch its answer for a 503 from `/last`.
@@ -234,14 +215,15 @@ fn a_request_has_one_id_and_one_origin_after_redirects_and_with_two_plugins(_: &
             for path in PATHS {
                 let round_trip = proxy.send(index, path, &lines);
                 let shown = || format!("{chain:?} {path} {lines:?}\n{verdict:?}\n{round_trip:#?}");
-                check_id(&verdict, &round_trip.id(header), &shown());
+                let id = round_trip.id(header);
+                assert!(verdict.id.matches(&id), "{}", shown());
                 for line in &round_trip.logged {
                     assert_eq!(line["origin"], verdict.origin, "{}", shown());
                 }
-                let runs = if verdict.is_rejected() {
-                    0
-                } else {
-                    1 + usize::from(path != "/last")
+                let runs = match path {
+                    _ if verdict.is_rejected() => 0,
+                    "/last" => 1,
+                    _ => 2,
                 };
                 assert_eq!(round_trip.received.len(), runs, "{}", shown());
                 for received in &round_trip.received {
@@ -252,16 +234,6 @@ fn a_request_has_one_id_and_one_origin_after_redirects_and_with_two_plugins(_: &
                     }
                 }
             }
-        }
-    }
-}
-
-fn check_id(verdict: &Verdict, id: &[u8], shown: &str) {
-    match &verdict.id {
-        ExpectedId::Is(expected) => assert_eq!(id, expected, "{shown}"),
-        ExpectedId::New(format) => {
-            let id = std::str::from_utf8(id).expect("the text is UTF-8");
-            assert!(verdict::is_new(*format, id), "{id} {shown}");
         }
     }
 }
@@ -297,20 +269,16 @@ fn a_client_cannot_claim_the_id_of_an_earlier_request(_: &Testbed) {
     let untrusting = r#"{"incoming": {"trust": "none"}}"#;
     let proxy = Proxy::start(&[vec![untrusting]], |_| {});
     let mut connection = proxy.open(0);
-    connection.send(&get("test", "/last", &[]));
-    let first = connection.receive().id();
-    let claims = [
-        ("x-request-id", first.clone().into_bytes()),
-        ("request_id.given.x-request-id", first.clone().into_bytes()),
-        (
-            "wasm.request_id.given.x-request-id",
-            first.clone().into_bytes(),
-        ),
+    let first = connection.get("/last", &[]).id();
+    let names = [
+        "x-request-id",
+        "request_id.given.x-request-id",
+        "wasm.request_id.given.x-request-id",
     ];
-    connection.send(&get("test", "/last", &claims));
-    let second = connection.receive().id();
+    let claims = names.map(|name| (name, first.clone().into_bytes()));
+    let second = connection.get("/last", &claims).id();
     assert_ne!(second, first);
-    assert!(testbed::is_new(&second));
+    assert!(is_new(&second));
 }
 
 fn a_filter_in_between_that_changes_the_id_is_respected(_: &Testbed) {
@@ -328,14 +296,14 @@ fn a_filter_in_between_that_changes_the_id_is_respected(_: &Testbed) {
     });
     let round_trip = proxy.send(0, "/last", &[]);
     let id = String::from_utf8(round_trip.id("x-request-id")).expect("the text is UTF-8");
-    assert!(testbed::is_new(&id), "{id}");
+    assert!(is_new(&id), "{id}");
 }
 
 /// Without `declare_property` the second run takes the first one's id for the client's.
 fn a_host_that_does_not_remember_ids_is_named_in_one_warning(_: &Testbed) {
     let untrusting = r#"{"incoming": {"trust": "none"}}"#;
     let proxy = Proxy::start(&[vec![untrusting], vec!["{}"]], |listener| {
-        testbed::restrict(listener, &["proxy_call_foreign_function"]);
+        testbed::restrict(listener, "proxy_call_foreign_function");
     });
     let round_trip = proxy.send(0, "/moved", &[]);
     assert_eq!(round_trip.response.status, 200);
@@ -380,27 +348,18 @@ fn no_way_for_a_stream_to_pass_two_contexts_of_one_plugin_traps(_: &Testbed) {
         (503, "/unknown", vec![]),
     ] {
         let started = Instant::now();
-        let mut connection = proxy.open(0);
-        connection.send(&get("test", path, &lines));
-        let response = connection.receive();
-        let is_paused = started.elapsed() >= Duration::from_millis(100);
-        assert!(
-            is_paused || path != "/unknown",
-            "`on_demand` does not wait for the cluster"
-        );
-        assert!(
-            response.status == status && testbed::is_new(&response.id()),
-            "{path}: {response:?}"
-        );
+        let response = proxy.open(0).get(path, &lines);
+        if path == "/unknown" {
+            let is_paused = started.elapsed() >= Duration::from_millis(100);
+            assert!(is_paused, "`on_demand` does not wait for the cluster");
+        }
+        assert_eq!(response.status, status, "{path}: {response:?}");
+        assert!(is_new(&response.id()), "{path}: {response:?}");
         // The client leaves before the upstream answers.
         proxy.open(0).send(&get("test", path, &lines));
     }
     // The second context keeps the id that the first one gave.
     let kept = || counters(&proxy.envoy)["kept"];
     eventually(Duration::from_secs(5), kept, |kept| *kept >= 4);
-    let log = proxy.envoy.log();
-    assert!(
-        !log.contains("[error]") && !log.contains("[critical]"),
-        "{log}"
-    );
+    testbed::assert_no_errors(&proxy.envoy);
 }

@@ -14,7 +14,8 @@ use test_support::verdict::{self, ExpectedId};
 use crate::testbed::{
     Exchange, REQUEST_HEADERS_OF_ENVOY, RESPONSE_HEADERS_OF_ENVOY, Setup, SharedTestbeds, Testbed,
 };
-use test_support::client::{Headers, all};
+use test_support::client::Headers;
+use test_support::message::values;
 use xtask::{module, root};
 
 pub fn trials(shared: &Arc<SharedTestbeds>) -> Vec<Trial> {
@@ -109,7 +110,7 @@ fn check_id(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<String>) -> 
         }
         Echo::Upstream => {
             let theirs = as_passed_on(&case.upstream);
-            let theirs = all(&theirs, case.header);
+            let theirs = values(&theirs, case.header);
             assert_eq!(response, theirs, "{exchange:#?}");
             match (&case.verdict.id, &exchange.received[..]) {
                 (ExpectedId::Is(id), _) => id.clone(),
@@ -170,14 +171,18 @@ fn check_request(case: &Case, exchange: &Exchange, id: &[u8]) {
     }
     let received = &exchange.received().headers;
     let sent = as_passed_on(&case.request);
-    let ids = all(received, case.header);
+    let ids = values(received, case.header);
     if case.verdict.sets_id {
         assert_eq!(ids, [id], "{exchange:#?}");
     } else {
         assert_eq!(ids.concat(), id, "{exchange:#?}");
     }
-    let originals = case.verdict.originals(&all(&sent, cases::ORIGINAL));
-    assert_eq!(all(received, cases::ORIGINAL), originals, "{exchange:#?}");
+    let originals = case.verdict.originals(&values(&sent, cases::ORIGINAL));
+    assert_eq!(
+        values(received, cases::ORIGINAL),
+        originals,
+        "{exchange:#?}"
+    );
 
     let by_filter = [case.header, cases::ORIGINAL];
     let by_envoy: Vec<_> = REQUEST_HEADERS_OF_ENVOY.split(' ').collect();

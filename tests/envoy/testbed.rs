@@ -16,11 +16,12 @@ use serde_json::{Value, json};
 use xtask::envoy::{self, Output, Process};
 use xtask::module;
 
+use crate::echo;
 use test_support::cases::{self, Case, Line};
-use test_support::client::{Connection, Response};
+use test_support::client::{Connection, Request, Response, get};
 use test_support::shipped::cluster;
 pub use test_support::shipped::{FILTER, MANAGER, PLUGIN};
-use test_support::upstream::{ReceivedRequest, Reply, Upstream, free_ports};
+use test_support::upstream::{Reply, Upstream, free_ports};
 use test_support::verdict;
 
 /// A test of this program: its name and what it does.
@@ -45,8 +46,8 @@ pub struct Setup {
     pub sampling: Option<u32>,
     /// The module, if it is not the one of `make build`.
     pub module: Option<PathBuf>,
-    /// Host calls that the filter has to do without.
-    pub without: &'static [&'static str],
+    /// A host call that the filter has to do without.
+    pub without: Option<&'static str>,
 }
 
 /// The testbeds that tests share, by the percentage of requests that are traced. The first test that needs a
@@ -98,7 +99,7 @@ pub struct Testbed {
 pub struct Exchange {
     pub response: Response,
     /// What the upstream received, with each attempt.
-    pub received: Vec<ReceivedRequest>,
+    pub received: Vec<Request>,
     /// What Envoy logged of the filter: each call between the two, and the filter's own lines.
     pub trace: Vec<String>,
     /// The line of the access log.
@@ -114,7 +115,7 @@ impl Exchange {
 
     /// The only request that the upstream received.
     #[track_caller]
-    pub fn received(&self) -> &ReceivedRequest {
+    pub fn received(&self) -> &Request {
         assert_eq!(self.received.len(), 1, "{self:#?}");
         &self.received[0]
     }
@@ -135,14 +136,13 @@ impl Testbed {
         let arguments =
             format!("--concurrency {workers} --log-level error --component-log-level wasm:{level}");
         let envoy = start(&config, &arguments);
-        let port = |name: &str| envoy.port(name).expect("Envoy listens");
         let numbered = configurations.into_iter().enumerate();
         let ports: HashMap<_, _> = numbered
-            .map(|(number, text)| (text, port(&listener_name(number))))
+            .map(|(number, text)| (text, port(&envoy, &listener_name(number))))
             .collect();
         Self {
             port: ports[""],
-            edge: port("edge"),
+            edge: port(&envoy, "edge"),
             ports,
             upstream,
             envoy,
@@ -172,30 +172,26 @@ impl Testbed {
     pub fn settle(&self) {
         let number = self.exchanges.fetch_add(1, Ordering::Relaxed);
         let id = format!("settled-{number}");
-        let mut connection = Connection::open(self.port);
-        connection.send(&get("test", "/", &[("x-request-id", id.clone().into())]));
-        assert_eq!(connection.receive().id(), id);
+        let response = Connection::open(self.port).get("/", &[("x-request-id", id.clone().into())]);
+        assert_eq!(response.id(), id);
         let kept = format!("kept {id}");
         let mut open = HashSet::new();
         let mut is_last = false;
         let from = self.settled.load(Ordering::Relaxed);
-        let lines = self
-            .envoy
-            .lines_until(from, |line| {
-                if let Some((_, made)) = line.split_once("[host->vm] proxy_on_context_create(") {
-                    // Of parent 0 is a plugin, which stays.
-                    if let Some((context, parent)) = made.split_once(", ")
-                        && !parent.starts_with('0')
-                    {
-                        open.insert(context.to_owned());
-                    }
-                } else if let Some((_, over)) = line.split_once("[host->vm] proxy_on_delete(") {
-                    open.remove(over.split(')').next().unwrap_or_default());
+        let lines = lines_until(&self.envoy, from, |line| {
+            if let Some((_, created)) = line.split_once("[host->vm] proxy_on_context_create(") {
+                // A context without a parent is a plugin, which stays.
+                if let Some((context, parent)) = created.split_once(", ")
+                    && !parent.starts_with('0')
+                {
+                    open.insert(context.to_owned());
                 }
-                is_last |= line.contains(&kept);
-                is_last && open.is_empty()
-            })
-            .unwrap_or_else(|error| panic!("{error:#}"));
+            } else if let Some((_, deleted)) = line.split_once("[host->vm] proxy_on_delete(") {
+                open.remove(deleted.split(')').next().unwrap_or_default());
+            }
+            is_last |= line.contains(&kept);
+            is_last && open.is_empty()
+        });
         self.settled.store(from + lines.len(), Ordering::Relaxed);
     }
 
@@ -206,14 +202,8 @@ impl Testbed {
 
     /// Sends a case's request to the filter with the case's configuration.
     pub fn exchange_case(&self, case: &Case) -> Exchange {
-        let reply = Reply::ok(&case.upstream);
-        self.exchange_with(
-            self.ports[case.config],
-            "test",
-            case.path,
-            &case.request,
-            reply,
-        )
+        let (port, reply) = (self.ports[case.config], Reply::ok(&case.upstream));
+        self.exchange_with(port, "test", case.path, &case.request, reply)
     }
 
     /// The same with another port or `host`.
@@ -227,10 +217,9 @@ impl Testbed {
     ) -> Exchange {
         let path = self.unique(path);
         self.upstream.expect(&path, reply);
-        let request = get(host, &path, lines);
         let mark = self.envoy.mark();
         let mut connection = Connection::open(port);
-        connection.send(&request);
+        connection.send(&get(host, &path, lines));
         let response = connection.receive();
         self.finish(mark, &path, response)
     }
@@ -241,47 +230,45 @@ impl Testbed {
         // first context that was created since.
         let mut delete = None;
         let mut is_deleted = false;
-        let trace = self
-            .envoy
-            .lines_until(mark, |line| {
-                let created = line.split_once("[host->vm] proxy_on_context_create(");
-                if let Some((_, created)) = created
-                    && delete.is_none()
-                {
-                    let context = created.split(',').next().unwrap_or_default();
-                    delete = Some(format!("[host->vm] proxy_on_delete({context})"));
-                }
-                is_deleted |= delete.as_ref().is_some_and(|delete| line.contains(delete));
-                is_deleted && line.contains("[host<-vm] proxy_on_delete return")
-            })
-            .unwrap_or_else(|error| panic!("{error:#}"));
+        let trace = lines_until(&self.envoy, mark, |line| {
+            let created = line.split_once("[host->vm] proxy_on_context_create(");
+            if let Some((_, created)) = created
+                && delete.is_none()
+            {
+                let context = created.split(',').next().unwrap_or_default();
+                delete = Some(format!("[host->vm] proxy_on_delete({context})"));
+            }
+            is_deleted |= delete.as_ref().is_some_and(|delete| line.contains(delete));
+            is_deleted && line.contains("[host<-vm] proxy_on_delete return")
+        });
         Exchange {
             response,
             received: self.upstream.received(path),
             trace,
-            access_log: self.access_log(mark, path),
+            access_log: access_log(&self.envoy, mark, path),
         }
-    }
-
-    /// The line of the access log for the request for `path`.
-    pub fn access_log(&self, mark: usize, path: &str) -> Value {
-        let path = format!("\"path\":\"{path}\"");
-        let lines = self
-            .envoy
-            .lines_until(mark, |line| line.starts_with('{') && line.contains(&path))
-            .unwrap_or_else(|error| panic!("{error:#}"));
-        serde_json::from_str(&lines[lines.len() - 1]).expect("the access log consists of JSON")
     }
 }
 
-/// The bytes of a GET.
-pub fn get(host: &str, path: &str, lines: &[Line]) -> Vec<u8> {
-    let mut request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n").into_bytes();
-    for (name, value) in lines {
-        request.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
-    }
-    request.extend(b"\r\n");
-    request
+/// Waits for a line of Envoy's output, and returns the lines from `mark` to that one.
+pub fn lines_until(envoy: &Process, mark: usize, is_last: impl FnMut(&str) -> bool) -> Vec<String> {
+    let lines = envoy.lines_until(mark, is_last);
+    lines.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// Returns the line of the access log for the request for `path`.
+pub fn access_log(envoy: &Process, mark: usize, path: &str) -> Value {
+    let path = format!("\"path\":\"{path}\"");
+    let is_of_request = |line: &str| line.starts_with('{') && line.contains(&path);
+    let lines = lines_until(envoy, mark, is_of_request);
+    serde_json::from_str(&lines[lines.len() - 1]).expect("the access log consists of JSON")
+}
+
+/// Returns the port of a listener.
+pub fn port(envoy: &Process, listener: &str) -> u16 {
+    envoy
+        .port(listener)
+        .unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// The request headers that Envoy sets or removes itself: the last ones after an internal redirect and with tracing.
@@ -296,10 +283,7 @@ impl Setup {
     pub fn apply(&self, config: &mut Value, collector: u16) {
         let mut shipped = envoy::shipped(0, 0).expect("the configuration can be read");
         let shipped = at(&mut listeners(&mut shipped)[0], PLUGIN)["configuration"].take();
-        for listener in listeners(config)
-            .iter_mut()
-            .filter(|listener| listener["name"] != "demo")
-        {
+        for listener in listeners(config) {
             if let Some(sampling) = self.sampling {
                 at(listener, MANAGER)["tracing"] = tracing(sampling);
                 let plugin = at(listener, PLUGIN);
@@ -310,8 +294,8 @@ impl Setup {
             if let Some(module) = &self.module {
                 at(listener, PLUGIN)["vm_config"]["code"]["local"]["filename"] = json!(module);
             }
-            if !self.without.is_empty() {
-                restrict(listener, self.without);
+            if let Some(call) = self.without {
+                restrict(listener, call);
             }
         }
         clusters(config).push(cluster("collector", collector));
@@ -342,9 +326,9 @@ const HOST_CALLS: &str = "environ_get environ_sizes_get fd_write proc_exit rando
      proxy_set_tick_period_milliseconds proxy_on_configure proxy_on_context_create proxy_on_delete proxy_on_done \
      proxy_on_request_headers proxy_on_response_headers proxy_on_tick proxy_on_vm_start";
 
-/// Makes the filter of a listener do without these host calls.
-pub fn restrict(listener: &mut Value, without: &[&str]) {
-    let allowed = HOST_CALLS.split(' ').filter(|call| !without.contains(call));
+/// Makes the filter of a listener do without this host call.
+pub fn restrict(listener: &mut Value, without: &str) {
+    let allowed = HOST_CALLS.split(' ').filter(|call| *call != without);
     let allowed: Value = allowed.map(|call| (call, json!({}))).collect();
     at(listener, PLUGIN)["capability_restriction_config"] =
         json!({"allowed_capabilities": allowed});
@@ -399,28 +383,32 @@ pub fn config(upstream: u16, configurations: &[&str]) -> Value {
         }
         listener
     };
-    let listeners = listeners(&mut config);
-    listeners.remove(0);
     let mut edge = with_configuration("edge", r#"{"incoming": {"trust": ["10.0.0.0/8"]}}"#);
     at(&mut edge, MANAGER)["use_remote_address"] = true.into();
-    listeners.push(edge);
+    let mut all = vec![edge];
     for (number, configuration) in configurations.iter().enumerate() {
-        listeners.push(with_configuration(&listener_name(number), configuration));
+        all.push(with_configuration(&listener_name(number), configuration));
     }
+    *listeners(&mut config) = all;
     let [refused] = free_ports();
-    let mut with_http2 = cluster("h2", crate::echo::start_http2());
-    with_http2["typed_extension_protocol_options"] = json!({
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-            "explicit_http_config": {"http2_protocol_options": {}},
-        }
-    });
+    let http2 = cluster("h2", echo::start_http2());
     *clusters(&mut config) = vec![
         cluster("demo", upstream),
         cluster("refused", refused),
-        with_http2,
+        with_protocol(http2, "http2_protocol_options"),
     ];
     config
+}
+
+/// Makes Envoy use another protocol than HTTP/1.1 for a cluster.
+pub fn with_protocol(mut cluster: Value, options: &str) -> Value {
+    cluster["typed_extension_protocol_options"] = json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {options: {}},
+        }
+    });
+    cluster
 }
 
 /// How a configuration is given to the filter.
@@ -479,6 +467,14 @@ pub fn statistic(envoy: &Process, name: &str) -> u64 {
     let found: Vec<_> = lines.filter(|(known, _)| known.ends_with(name)).collect();
     assert_eq!(found.len(), 1, "{name}: {found:?}");
     found[0].1.parse().expect("a statistic is a number")
+}
+
+/// Checks that Envoy has logged no error.
+pub fn assert_no_errors(envoy: &Process) {
+    let log = envoy.log();
+    let is_error = |line: &&str| line.contains("[error]") || line.contains("[critical]");
+    let errors: Vec<_> = log.lines().filter(is_error).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
 }
 
 /// Starts an Envoy with arguments that blanks separate.

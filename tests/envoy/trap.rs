@@ -12,8 +12,11 @@ use xtask::envoy::Process;
 use xtask::module;
 
 use crate::counters::counters;
-use crate::testbed::{self, PLUGIN, Testbed, at, eventually, get, is_new, listeners, tests};
-use test_support::client::{Connection, Response};
+use crate::testbed::{
+    self, PLUGIN, Testbed, at, eventually, is_new, listener_name, listeners, port, tests,
+};
+use test_support::cases::Line;
+use test_support::client::{Connection, Response, get};
 use test_support::upstream::{Reply, Upstream};
 
 tests![
@@ -31,10 +34,8 @@ fn trapping() -> Vec<u8> {
     let built = module::build().expect("the module can be built");
     let mut module = walrus::Module::from_file(built).expect("the module can be read");
     let callback = module.exports.get_func("proxy_on_request_headers");
-    let callback = module
-        .funcs
-        .get_mut(callback.expect("the module exports the callback"));
-    let callback = callback.kind.unwrap_local_mut();
+    let callback = callback.expect("the module exports the callback");
+    let callback = module.funcs.get_mut(callback).kind.unwrap_local_mut();
     let count = callback.args[1];
     let limit = Const {
         value: Constant::I32(TRAPPING_HEADER_COUNT as i32),
@@ -81,9 +82,9 @@ struct TrappedEnvoy {
 }
 
 impl TrappedEnvoy {
-    /// Starts an Envoy with `policy` in place of the shipped failure policy, and traps. With every policy, the requests
-    /// on the other worker succeed.
-    fn with(policy: &Value) -> Self {
+    /// Starts an Envoy with this setting in place of the shipped failure policy, and makes its filter trap. Whatever the
+    /// setting is, the requests on the other worker succeed.
+    fn with(policy: (&str, Value)) -> Self {
         let upstream = Upstream::start();
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("trapping.wasm");
@@ -92,21 +93,13 @@ impl TrappedEnvoy {
         let listener = listeners(&mut config)
             .last_mut()
             .expect("the configuration has a listener");
-        let name = listener["name"]
-            .as_str()
-            .expect("there is a name")
-            .to_owned();
         listener["stat_prefix"] = "main".into();
         let plugin = at(listener, PLUGIN);
-        *at(plugin, "/vm_config/code/local/filename") =
-            file.to_str().expect("the value is a path").into();
-        let plugin = plugin.as_object_mut().expect("the value is an object");
-        plugin
-            .remove("failure_policy")
-            .expect("the shipped configuration has a failure policy");
-        plugin.extend(policy.as_object().expect("the value is an object").clone());
+        *at(plugin, "/vm_config/code/local/filename") = json!(file);
+        at(plugin, "/failure_policy").take();
+        plugin[policy.0] = policy.1;
         let envoy = testbed::start(&config, "--concurrency 2 --log-level error");
-        let port = envoy.port(&name).expect("Envoy listens");
+        let port = port(&envoy, &listener_name(0));
 
         let open = |worker| connect(&envoy, port, worker);
         let connections = [0, 1].map(|worker| [(); UNDER_WAY].map(|()| open(worker)));
@@ -116,26 +109,21 @@ impl TrappedEnvoy {
             connections.map(|mut connection| {
                 number += 1;
                 let path = format!("/{number}");
-                upstream.expect(&path, Reply::Later(UPSTREAM_DELAY, bytes_of(b"ok")));
+                upstream.expect(&path, Reply::Later(UPSTREAM_DELAY, response(b"ok")));
                 connection.send(&get("test", &path, &[]));
                 (connection, path)
             })
         });
-        let answered = |requests: [(Connection, String); UNDER_WAY]| {
-            requests.map(|(mut connection, path)| {
-                let response = connection.receive();
-                let received = upstream.received(&path);
-                assert_eq!(received.len(), 1, "{received:?}");
-                let id = received[0].all("x-request-id").concat();
-                (response, String::from_utf8(id).expect("the value is ASCII"))
-            })
+        let answered = |(mut connection, path): (Connection, String)| {
+            let response = connection.receive();
+            let received = upstream.received(&path);
+            assert_eq!(received.len(), 1, "{received:?}");
+            let id = received[0].all("x-request-id").concat();
+            (response, String::from_utf8(id).expect("the id is ASCII"))
         };
-        let whole = bytes_of(b"ok");
-        let (first, rest) = whole.split_at(whole.len() - 1);
-        upstream.expect(
-            "/begun",
-            Reply::InTwo(first.to_vec(), UPSTREAM_DELAY, rest.to_vec()),
-        );
+        let mut first = response(b"ok");
+        let rest = first.split_off(first.len() - 1);
+        upstream.expect("/begun", Reply::InTwo(first, UPSTREAM_DELAY, rest));
         begun.send(&get("test", "/begun", &[("connection", b"close".to_vec())]));
         thread::sleep(RELOAD_BACKOFF);
         let all = 2 * UNDER_WAY as u64 + 1;
@@ -143,50 +131,43 @@ impl TrappedEnvoy {
         eventually(Duration::from_secs(1), generated, |count| *count == all);
 
         let started = Instant::now();
-        last.send(&get("test", "/", &trapping_headers()));
-        let trapping = last.receive();
-        let under_way = answered(here);
+        let trapping = last.get("/", &trapping_headers());
+        let under_way = here.map(answered);
         let after = started.elapsed();
-        for (response, id) in answered(elsewhere) {
+        for (response, id) in elsewhere.map(answered) {
             assert_eq!((response.status, response.id()), (200, id));
         }
-        let mut response = begun.receive_head();
-        response.body = begun.rest();
+        let mut begun_response = begun.receive_head();
+        begun_response.body = begun.rest();
         let trapped = Self {
             envoy,
             port,
             trapping,
             under_way,
             after,
-            begun: response,
+            begun: begun_response,
             _folder: folder,
         };
-        let response = trapped.request(1);
-        assert!(
-            response.status == 200 && is_new(&response.id()),
-            "{response:?}"
-        );
+        assert_served(&trapped.request(1));
         trapped
     }
 
-    /// One more request, on a connection of its own to this worker.
+    /// Sends one more request, on a connection of its own to this worker.
     fn request(&self, worker: usize) -> Response {
         self.send(worker, &[])
     }
 
-    fn send(&self, worker: usize, lines: &[(&'static str, Vec<u8>)]) -> Response {
-        let mut connection = connect(&self.envoy, self.port, worker);
-        connection.send(&get("test", "/", lines));
-        connection.receive()
+    fn send(&self, worker: usize, lines: &[Line]) -> Response {
+        connect(&self.envoy, self.port, worker).get("/", lines)
     }
 }
 
-/// A request that makes the module trap.
-fn trapping_headers() -> Vec<(&'static str, Vec<u8>)> {
+/// Returns the headers of a request that makes the module trap.
+fn trapping_headers() -> Vec<Line> {
     vec![("x-one-more", b"1".to_vec()); TRAPPING_HEADER_COUNT]
 }
 
-/// A connection to this worker: which one takes a connection is up to the kernel.
+/// Opens a connection to this worker. The kernel decides which worker takes a connection, so this may take several.
 fn connect(envoy: &Process, port: u16, worker: usize) -> Connection {
     let taken = || {
         [0, 1].map(|worker| {
@@ -205,31 +186,35 @@ fn connect(envoy: &Process, port: u16, worker: usize) -> Connection {
     panic!("none of 100 connections is for worker {worker}");
 }
 
-fn bytes_of(body: &[u8]) -> Vec<u8> {
+fn response(body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
-/// Those under way fail when their response comes, with the id that the upstream saw; a response that
-/// has begun ends where it is.
+/// Checks that the filter was there for a request.
+fn assert_served(response: &Response) {
+    assert_eq!(response.status, 200, "{response:?}");
+    assert!(is_new(&response.id()), "{response:?}");
+}
+
+/// Checks that requests under way failed when their response came, with the id that the upstream saw, and that a
+/// response that had begun ended where it was.
 fn assert_those_under_way_fail(trapped: &TrappedEnvoy) {
-    let TrappedEnvoy { trapping, .. } = trapped;
-    assert!(
-        is_new(&trapping.id()) && trapping.status == 503,
-        "{trapping:?}"
-    );
-    for (response, id) in &trapped.under_way {
+    let TrappedEnvoy {
+        trapping,
+        begun,
+        under_way,
+        after,
+        ..
+    } = trapped;
+    assert_eq!(trapping.status, 503, "{trapping:?}");
+    assert!(is_new(&trapping.id()), "{trapping:?}");
+    for (response, id) in under_way {
         assert_eq!((response.status, &response.id()), (503, id));
     }
-    assert_eq!(
-        (trapped.begun.status, &*trapped.begun.body),
-        (200, &b"o"[..])
-    );
-    println!(
-        "{} requests answered 503, 1 response cut, within {:?}",
-        1 + trapped.under_way.len(),
-        trapped.after
-    );
+    assert_eq!((begun.status, &*begun.body), (200, &b"o"[..]));
+    let failed = 1 + under_way.len();
+    println!("{failed} requests answered 503, 1 response cut, within {after:?}");
 }
 
 /// Checks that the responses stay like this for longer than Envoy waits before it loads a module again.
@@ -247,64 +232,56 @@ fn has_no_id(response: &Response) -> bool {
 }
 
 fn with_fail_reload_as_shipped_the_filter_comes_back(_: &Testbed) {
-    let trapped = TrappedEnvoy::with(&json!({"failure_policy": "FAIL_RELOAD"}));
+    let trapped = TrappedEnvoy::with(("failure_policy", "FAIL_RELOAD".into()));
     assert_those_under_way_fail(&trapped);
-    let next = trapped.request(0);
-    assert!(next.status == 200 && is_new(&next.id()), "{next:?}");
+    assert_served(&trapped.request(0));
 
-    // A module that is hardly loaded is not loaded again at once: 503 until it is.
+    // Envoy does not load a module again that it has just loaded: it answers 503 until it does.
     thread::sleep(RELOAD_BACKOFF);
     let mut failed = 0;
     for _ in 0..2 {
         assert_eq!(trapped.send(0, &trapping_headers()).status, 503);
         let started = Instant::now();
-        let mut next = trapped.request(0);
-        while next.status == 503 {
-            failed += 1;
-            assert!(
-                started.elapsed() < 2 * RELOAD_BACKOFF,
-                "{failed} requests fail"
-            );
-            thread::sleep(Duration::from_millis(10));
-            next = trapped.request(0);
-        }
-        assert!(next.status == 200 && is_new(&next.id()), "{next:?}");
-        println!(
-            "back after {:?}, {failed} requests failed",
-            started.elapsed()
-        );
+        let next = || {
+            let next = trapped.request(0);
+            failed += usize::from(next.status == 503);
+            next
+        };
+        assert_served(&eventually(2 * RELOAD_BACKOFF, next, |next| {
+            next.status != 503
+        }));
+        let after = started.elapsed();
+        println!("back after {after:?}, {failed} requests failed");
     }
     assert!(failed > 0);
 
     // The counters continue. What was counted within the second before a trap may be lost.
-    let before = counters(&trapped.envoy)["generated"];
-    trapped.request(0);
     let generated = || counters(&trapped.envoy)["generated"];
+    let before = generated();
+    trapped.request(0);
     eventually(Duration::from_secs(5), generated, |count| *count > before);
     assert_eq!(testbed::statistic(&trapped.envoy, RELOADS), 3);
 }
 
 fn with_fail_open_requests_go_on_without_the_filter(_: &Testbed) {
-    let trapped = TrappedEnvoy::with(&json!({"failure_policy": "FAIL_OPEN"}));
+    let trapped = TrappedEnvoy::with(("failure_policy", "FAIL_OPEN".into()));
     assert_those_under_way_fail(&trapped);
     assert_permanent(&trapped, has_no_id);
 }
 
 fn with_the_old_fail_open_requests_under_way_go_on_too(_: &Testbed) {
-    let trapped = TrappedEnvoy::with(&json!({"fail_open": true}));
+    let trapped = TrappedEnvoy::with(("fail_open", true.into()));
     assert!(has_no_id(&trapped.trapping), "{:?}", trapped.trapping);
     for (response, _) in &trapped.under_way {
         assert!(has_no_id(response), "{response:?}");
     }
-    assert_eq!(
-        (trapped.begun.status, &*trapped.begun.body),
-        (200, &b"ok"[..])
-    );
+    let TrappedEnvoy { begun, .. } = &trapped;
+    assert_eq!((begun.status, &*begun.body), (200, &b"ok"[..]));
     assert_permanent(&trapped, has_no_id);
 }
 
 fn with_fail_closed_the_worker_answers_503(_: &Testbed) {
-    let trapped = TrappedEnvoy::with(&json!({"failure_policy": "FAIL_CLOSED"}));
+    let trapped = TrappedEnvoy::with(("failure_policy", "FAIL_CLOSED".into()));
     assert_those_under_way_fail(&trapped);
     assert_permanent(&trapped, |response| response.status == 503);
 }

@@ -4,6 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
+use crate::cases::Line;
+use crate::message::{to_bytes, values};
+
 /// How long a client waits for a response.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -25,13 +28,10 @@ impl Response {
     /// Returns the values of all lines of a header.
     #[must_use]
     pub fn all(&self, name: &str) -> Vec<&[u8]> {
-        all(&self.headers, name)
+        values(&self.headers, name)
     }
 
     /// Returns the only id.
-    ///
-    /// # Panics
-    /// If there is none, or more than one, or it is not ASCII.
     #[track_caller]
     pub fn id(&self) -> String {
         let ids = self.all("x-request-id");
@@ -44,14 +44,23 @@ impl Response {
     }
 }
 
-/// Returns the values of all lines of a header.
-#[must_use]
-pub fn all<'a>(headers: &'a Headers, name: &str) -> Vec<&'a [u8]> {
-    headers
-        .iter()
-        .filter(|(known, _)| known == name)
-        .map(|(_, value)| value.as_slice())
-        .collect()
+/// A request as it arrived at a server.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The path, with the query.
+    pub path: String,
+    /// The header lines.
+    pub headers: Headers,
+    /// The body; one that was sent in chunks includes their sizes.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// Returns the values of all lines of a header.
+    #[must_use]
+    pub fn all(&self, name: &str) -> Vec<&[u8]> {
+        values(&self.headers, name)
+    }
 }
 
 /// A connection of HTTP/1.1, for one message after another. Both sides use it.
@@ -63,9 +72,6 @@ pub struct Connection {
 
 impl Connection {
     /// Opens a connection to a port of 127.0.0.1.
-    ///
-    /// # Panics
-    /// If nobody listens there.
     #[must_use]
     pub fn open(port: u16) -> Self {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a server listens");
@@ -76,9 +82,6 @@ impl Connection {
     }
 
     /// Returns a connection that has been accepted.
-    ///
-    /// # Panics
-    /// If the socket is closed.
     #[must_use]
     pub fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("the socket is open");
@@ -89,19 +92,19 @@ impl Connection {
     }
 
     /// Sends bytes.
-    ///
-    /// # Panics
-    /// If the other side has closed the connection.
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream
             .write_all(bytes)
             .expect("the server accepts the request");
     }
 
+    /// Sends a GET with these header lines, and receives the response.
+    pub fn get(&mut self, path: &str, lines: &[Line]) -> Response {
+        self.send(&get("test", path, lines));
+        self.receive()
+    }
+
     /// Receives bytes up to and including these. Returns `None` if the connection ends before.
-    ///
-    /// # Panics
-    /// If they do not arrive in time.
     pub fn read_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
         let mut searched = 0;
         loop {
@@ -115,9 +118,6 @@ impl Connection {
     }
 
     /// Receives this number of bytes. Returns `None` if the connection ends before.
-    ///
-    /// # Panics
-    /// If they do not arrive in time.
     pub fn read(&mut self, length: usize) -> Option<Vec<u8>> {
         while self.received.len() < length {
             self.fill()?;
@@ -126,9 +126,6 @@ impl Connection {
     }
 
     /// Receives the next response. Its body ends by its length, or with the connection.
-    ///
-    /// # Panics
-    /// If no whole response arrives in time.
     pub fn receive(&mut self) -> Response {
         let mut response = self.receive_head();
         response.body = match length(&response.headers) {
@@ -141,9 +138,6 @@ impl Connection {
 
     /// Receives the next response without its body: a response to HEAD has none, whatever its length
     /// says.
-    ///
-    /// # Panics
-    /// If no head arrives in time.
     pub fn receive_head(&mut self) -> Response {
         let head = self.read_until(b"\r\n\r\n");
         let head =
@@ -160,10 +154,22 @@ impl Connection {
         }
     }
 
+    /// Receives the next request without its body. Returns `None` if the connection ends before.
+    pub fn receive_request_head(&mut self) -> Option<Request> {
+        let head = self.read_until(b"\r\n\r\n")?;
+        let mut lines = [httparse::EMPTY_HEADER; 64];
+        let mut request = httparse::Request::new(&mut lines);
+        if let Err(error) = request.parse(&head) {
+            panic!("{error} in {}", head.escape_ascii());
+        }
+        Some(Request {
+            path: request.path.expect("a request has a path").to_owned(),
+            headers: owned(request.headers),
+            body: Vec::new(),
+        })
+    }
+
     /// Receives all bytes until the connection ends.
-    ///
-    /// # Panics
-    /// If it does not end in time.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.fill().is_some() {}
         std::mem::take(&mut self.received)
@@ -181,20 +187,23 @@ impl Connection {
     }
 }
 
-/// Returns the `content-length` of a message.
-///
-/// # Panics
-/// If it is not a number.
+/// Returns the bytes of a GET with these header lines.
 #[must_use]
-pub fn length(headers: &Headers) -> Option<usize> {
-    let values = all(headers, "content-length");
-    let length = std::str::from_utf8(values.first()?).expect("a length is ASCII");
+pub fn get(host: &str, path: &str, lines: &[Line]) -> Vec<u8> {
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n");
+    [head.as_bytes(), &to_bytes(lines), b"\r\n"].concat()
+}
+
+/// Returns the `content-length` of a message.
+#[must_use]
+pub fn length(headers: &[(impl AsRef<[u8]>, Vec<u8>)]) -> Option<usize> {
+    let lengths = values(headers, "content-length");
+    let length = std::str::from_utf8(lengths.first()?).expect("a length is ASCII");
     Some(length.parse().expect("a length is a number"))
 }
 
 /// Returns header lines with names in lower case.
-#[must_use]
-pub fn owned(lines: &[httparse::Header]) -> Headers {
+fn owned(lines: &[httparse::Header]) -> Headers {
     let line = |line: &httparse::Header| (line.name.to_lowercase(), line.value.to_vec());
     lines.iter().map(line).collect()
 }

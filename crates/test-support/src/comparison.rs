@@ -14,9 +14,6 @@ use crate::reference::{Config, ResponseHeaders};
 use crate::verdict::{ExpectedId, Verdict};
 
 /// Compares the readers on the text of a configuration.
-///
-/// # Panics
-/// If they differ.
 pub fn compare_configuration(text: &[u8]) {
     match (configuration::read(text), Config::read(text)) {
         (Ok(accepted), Some(expected)) => {
@@ -65,9 +62,6 @@ impl Implementations {
 
     /// Compares the decisions on a request with these headers from this peer, also in a second run of
     /// the filter and with a host that has no random bytes.
-    ///
-    /// # Panics
-    /// If they differ.
     pub fn compare_request(&self, source_address: &[u8], lines: &[Line]) {
         let message = Message::new(source_address.to_vec(), lines.to_vec());
         let decision = self.compare_decision(&message);
@@ -170,9 +164,6 @@ impl Implementations {
     }
 
     /// Compares the responses with these headers to the request with this id.
-    ///
-    /// # Panics
-    /// If they differ.
     pub fn compare_response(&self, id: &[u8], lines: &[Line]) {
         let upstream_id = lines.first().map(|(_, value)| value.clone());
         for remembered_id in [None, upstream_id] {
@@ -202,9 +193,6 @@ impl Implementations {
 }
 
 /// Returns the name of a counter without the filter's prefix.
-///
-/// # Panics
-/// If the name lacks the prefix.
 #[must_use]
 pub fn counter_name(counter: Counter) -> &'static str {
     let (_, name) = Counter::ALL[counter as usize];
@@ -214,9 +202,6 @@ pub fn counter_name(counter: Counter) -> &'static str {
 
 /// Compares the decisions on a request that has only this value under `header`, from which ids are
 /// adopted.
-///
-/// # Panics
-/// If they differ.
 pub fn compare_source(header: &str, value: &[u8]) {
     let configuration = format!(r#"{{"adopt": {{"from": ["{header}"]}}}}"#);
     let implementations =

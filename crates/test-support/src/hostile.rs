@@ -315,17 +315,11 @@ impl Source {
     }
 
     /// Draws a value.
-    ///
-    /// # Panics
-    /// If the strategy rejects everything it draws, which none of this module does.
     pub fn draw<S: Strategy>(&mut self, strategy: &S) -> S::Value {
         self.draw_tree(strategy).current()
     }
 
     /// Draws a value together with those to which it shrinks.
-    ///
-    /// # Panics
-    /// If the strategy rejects everything it draws, which none of this module does.
     pub fn draw_tree<S: Strategy>(&mut self, strategy: &S) -> S::Tree {
         strategy
             .new_tree(&mut self.0)

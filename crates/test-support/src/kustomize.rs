@@ -23,9 +23,6 @@ pub struct Base {
 
 impl Base {
     /// Returns the only resource of a kind.
-    ///
-    /// # Panics
-    /// If there is none, or more than one.
     #[must_use]
     #[track_caller]
     pub fn resource(&self, kind: &str) -> &Value {
@@ -53,9 +50,6 @@ impl Base {
 }
 
 /// Returns all bases, sorted by their paths.
-///
-/// # Panics
-/// If a base cannot be read.
 #[must_use]
 pub fn all() -> Vec<Base> {
     let mut folders = Vec::new();
@@ -79,9 +73,6 @@ fn is_component(folder: &Path) -> bool {
 }
 
 /// Returns the base at a path relative to the project's root.
-///
-/// # Panics
-/// If it cannot be read.
 #[must_use]
 pub fn read(path: &str) -> Base {
     read_in(&root(), path)
@@ -99,9 +90,6 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Returns the base at a path relative to `root`.
-///
-/// # Panics
-/// If it cannot be read.
 #[must_use]
 pub fn read_in(root: &Path, path: &str) -> Base {
     let documents = |file: &str| -> Vec<Value> {

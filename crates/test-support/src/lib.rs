@@ -15,6 +15,8 @@
 //! | [`pages`] | the documentation, taken apart |
 //! | [`shipped`] | the configuration of Envoy that the project ships, with another upstream |
 //! | [`svg`] | the chart that `make bench` draws |
+//!
+//! A function that finds something other than what the tests need panics and says what it found.
 
 #![deny(missing_docs)]
 

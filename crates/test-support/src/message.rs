@@ -98,10 +98,26 @@ pub fn new_id(format: IdFormat, random: [u8; 16]) -> Option<RequestId> {
 /// Returns lines with owned names.
 #[must_use]
 pub fn owned(lines: &[crate::cases::Line]) -> Vec<Line> {
-    lines
-        .iter()
-        .map(|(name, value)| (name.as_bytes().to_vec(), value.clone()))
-        .collect()
+    let line = |(name, value): &crate::cases::Line| (name.as_bytes().to_vec(), value.clone());
+    lines.iter().map(line).collect()
+}
+
+/// Returns the values of all lines of a header.
+#[must_use]
+pub fn values<'a>(lines: &'a [(impl AsRef<[u8]>, Vec<u8>)], header: &str) -> Vec<&'a [u8]> {
+    let is_wanted = |name: &[u8]| name.eq_ignore_ascii_case(header.as_bytes());
+    let wanted = lines.iter().filter(|(name, _)| is_wanted(name.as_ref()));
+    wanted.map(|(_, value)| value.as_slice()).collect()
+}
+
+/// Returns header lines as HTTP/1.1 writes them.
+#[must_use]
+pub fn to_bytes(lines: &[(impl AsRef<[u8]>, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, value) in lines {
+        bytes.extend([name.as_ref(), b": ", value, b"\r\n"].concat());
+    }
+    bytes
 }
 
 /// The headers in these tests that Envoy keeps inline.

@@ -42,9 +42,6 @@ pub struct Link {
 }
 
 /// Returns all pages, the README first.
-///
-/// # Panics
-/// If a page cannot be read.
 #[must_use]
 pub fn all() -> Vec<Page> {
     let mut paths = vec![root().join("README.md")];
@@ -56,9 +53,6 @@ pub fn all() -> Vec<Page> {
 }
 
 /// Returns the page at a path relative to the project's root.
-///
-/// # Panics
-/// If the page cannot be read.
 #[must_use]
 pub fn page(path: &str) -> Page {
     read(&root().join(path))

@@ -18,9 +18,6 @@ pub fn command(program: &str) -> Command {
 }
 
 /// Returns the text of a file of the project.
-///
-/// # Panics
-/// If the file is missing or not UTF-8.
 #[must_use]
 pub fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))

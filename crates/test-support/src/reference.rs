@@ -9,7 +9,7 @@ use request_id_rules::request::OriginalChange;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::message::Line;
+use crate::message::{Line, values};
 use crate::verdict::{ExpectedId, Verdict};
 
 /// A configuration, in the words of its JSON.
@@ -560,16 +560,6 @@ impl Config {
         found.sort_by_key(|(rank, _)| *rank);
         found.into_iter().next().map(|(_, value)| value)
     }
-}
-
-/// Returns the values of the lines of a header.
-#[must_use]
-pub fn values<'a>(lines: &'a [Line], header: &str) -> Vec<&'a [u8]> {
-    let wanted = header.as_bytes();
-    let lines = lines
-        .iter()
-        .filter(|(name, _)| name.to_ascii_lowercase() == wanted);
-    lines.map(|(_, value)| value.as_slice()).collect()
 }
 
 /// Each byte as the character of that number: nothing is lost.

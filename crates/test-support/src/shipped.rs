@@ -13,9 +13,6 @@ pub const PLUGIN: &str =
     "/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
 
 /// Returns the shipped configuration on free ports. Its requests go to this port of 127.0.0.1.
-///
-/// # Panics
-/// If the configuration cannot be read.
 #[must_use]
 pub fn with_upstream(port: u16) -> Value {
     let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
@@ -24,9 +21,6 @@ pub fn with_upstream(port: u16) -> Value {
 }
 
 /// Returns the same, and the filter has this configuration.
-///
-/// # Panics
-/// If the configuration cannot be read.
 #[must_use]
 pub fn with_configuration(port: u16, configuration: &str) -> Value {
     let mut config = with_upstream(port);
@@ -47,9 +41,6 @@ pub fn cluster(name: &str, port: u16) -> Value {
 }
 
 /// Builds the module, and starts an Envoy of one worker with this configuration.
-///
-/// # Panics
-/// If the module cannot be built, or Envoy does not start.
 #[must_use]
 pub fn start(config: &Value) -> Process {
     module::build().expect("the module can be built");

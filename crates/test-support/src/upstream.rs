@@ -7,7 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::client::{Connection, Headers, all, length, owned};
+use tungstenite::WebSocket;
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::Role;
+
+use crate::client::{Connection, Request, length};
+use crate::message::to_bytes;
 
 /// What the upstream does with a request.
 #[derive(Clone, Debug)]
@@ -30,36 +35,15 @@ impl Reply {
     /// Returns the reply 200 with these header lines.
     #[must_use]
     pub fn ok(lines: &[(&str, Vec<u8>)]) -> Self {
-        let mut bytes = b"HTTP/1.1 200 OK\r\n".to_vec();
-        for (name, value) in lines {
-            bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
-        }
-        bytes.extend(b"content-length: 2\r\n\r\nok");
-        Self::Bytes(bytes)
-    }
-}
-
-/// A request as it arrived.
-#[derive(Clone, Debug)]
-pub struct ReceivedRequest {
-    /// The header lines.
-    pub headers: Headers,
-    /// The body; one that was sent in chunks includes their sizes.
-    pub body: Vec<u8>,
-}
-
-impl ReceivedRequest {
-    /// Returns the values of all lines of a header.
-    #[must_use]
-    pub fn all(&self, name: &str) -> Vec<&[u8]> {
-        all(&self.headers, name)
+        let end = b"content-length: 2\r\n\r\nok";
+        Self::Bytes([b"HTTP/1.1 200 OK\r\n", &to_bytes(lines)[..], end].concat())
     }
 }
 
 #[derive(Default)]
 struct State {
     replies: HashMap<String, Reply>,
-    received: HashMap<String, Vec<ReceivedRequest>>,
+    received: HashMap<String, Vec<Request>>,
 }
 
 /// A server on a free port of 127.0.0.1. Its threads end with the program.
@@ -71,55 +55,29 @@ pub struct Upstream {
 
 impl Upstream {
     /// Starts an upstream.
-    ///
-    /// # Panics
-    /// If no port is free.
     #[must_use]
     pub fn start() -> Self {
-        let (listener, port) = listen();
         let state = Arc::<Mutex<State>>::default();
         let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let state = Arc::clone(&shared);
-                thread::spawn(move || serve(stream, &state));
-            }
-        });
+        let port = start(move |connection| serve(connection, &shared));
         Self { port, state }
     }
 
     /// Makes the upstream answer requests for `path` with `reply` instead of a plain 200.
-    ///
-    /// # Panics
-    /// If a thread of the upstream has panicked.
     pub fn expect(&self, path: &str, reply: Reply) {
-        self.state
-            .lock()
-            .unwrap()
-            .replies
-            .insert(path.into(), reply);
+        let mut state = self.state.lock().unwrap();
+        state.replies.insert(path.into(), reply);
     }
 
     /// Returns the requests for `path` that arrived, oldest first.
-    ///
-    /// # Panics
-    /// If a thread of the upstream has panicked.
     #[must_use]
-    pub fn received(&self, path: &str) -> Vec<ReceivedRequest> {
-        self.state
-            .lock()
-            .unwrap()
-            .received
-            .get(path)
-            .cloned()
-            .unwrap_or_default()
+    pub fn received(&self, path: &str) -> Vec<Request> {
+        let state = self.state.lock().unwrap();
+        state.received.get(path).cloned().unwrap_or_default()
     }
 }
 
 /// Listens on a free port of 127.0.0.1.
-///
-/// # Panics
-/// If no port is free.
 #[must_use]
 pub fn listen() -> (TcpListener, u16) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
@@ -128,38 +86,47 @@ pub fn listen() -> (TcpListener, u16) {
 }
 
 /// Returns different ports of 127.0.0.1 that are free.
-///
-/// # Panics
-/// If no port is free.
 #[must_use]
 pub fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     let listeners = [(); COUNT].map(|()| listen());
     listeners.map(|(_, port)| port)
 }
 
-/// Serves a connection until either side ends it.
-fn serve(stream: TcpStream, state: &Mutex<State>) -> Option<()> {
-    let mut connection = Connection::new(stream);
-    loop {
-        let head = connection.read_until(b"\r\n\r\n")?;
-        let mut lines = [httparse::EMPTY_HEADER; 64];
-        let mut parsed = httparse::Request::new(&mut lines);
-        if let Err(error) = parsed.parse(&head) {
-            panic!("{error} in {}", head.escape_ascii());
+/// Returns the bytes of a redirect to a path.
+#[must_use]
+pub fn redirect_to(path: &str) -> Vec<u8> {
+    let location = format!("location: http://test{path}");
+    format!("HTTP/1.1 302 Found\r\n{location}\r\ncontent-length: 0\r\n\r\n").into()
+}
+
+/// Starts a server of HTTP/1.1 that serves each connection in a thread of its own, and returns its port.
+/// The threads end with the program.
+#[must_use]
+pub fn start(serve: impl Fn(Connection) -> Option<()> + Clone + Send + 'static) -> u16 {
+    let (listener, port) = listen();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serve = serve.clone();
+            thread::spawn(move || serve(Connection::new(stream)));
         }
-        let path = parsed.path.expect("a request has a path").to_owned();
-        let headers = owned(parsed.headers);
-        let body = if all(&headers, "transfer-encoding").is_empty() {
-            connection.read(length(&headers).unwrap_or(0))?
+    });
+    port
+}
+
+/// Serves a connection until either side ends it.
+fn serve(mut connection: Connection, state: &Mutex<State>) -> Option<()> {
+    loop {
+        let mut request = connection.receive_request_head()?;
+        request.body = if request.all("transfer-encoding").is_empty() {
+            connection.read(length(&request.headers).unwrap_or(0))?
         } else {
             connection.read_until(b"\r\n0\r\n\r\n")?
         };
-        let request = ReceivedRequest { headers, body };
         let reply = {
             let mut state = state.lock().unwrap();
-            let of_path = state.received.entry(path.clone()).or_default();
+            let of_path = state.received.entry(request.path.clone()).or_default();
             of_path.push(request.clone());
-            let reply = state.replies.get(&path);
+            let reply = state.replies.get(&request.path);
             reply.cloned().unwrap_or_else(|| Reply::ok(&[]))
         };
         let stream = &mut connection.stream;
@@ -181,29 +148,18 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> Option<()> {
                 .expect("Envoy accepts the response"),
             Reply::Close => return None,
             Reply::Silence => {}
-            Reply::WebSocket => {
-                serve_web_socket(connection.stream, &request);
-                return None;
-            }
+            Reply::WebSocket => return serve_web_socket(connection.stream, &request),
         }
     }
 }
 
-fn serve_web_socket(mut stream: TcpStream, received: &ReceivedRequest) {
-    let mut request = http::Request::builder();
-    for (name, value) in &received.headers {
-        request = request.header(name, value.as_slice());
-    }
-    let request = request.body(()).expect("the request is valid");
-    let response = tungstenite::handshake::server::create_response(&request)
-        .expect("the client asks for an upgrade");
-    tungstenite::handshake::server::write_response(&mut stream, &response)
-        .expect("the response is valid");
-    let role = tungstenite::protocol::Role::Server;
-    let mut socket = tungstenite::WebSocket::from_raw_socket(stream, role, None);
-    while let Ok(message) = socket.read() {
-        if socket.send(message).is_err() {
-            return;
-        }
+fn serve_web_socket(mut stream: TcpStream, request: &Request) -> Option<()> {
+    let key = derive_accept_key(&request.all("sec-websocket-key").concat());
+    let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket";
+    write!(stream, "{head}\r\nsec-websocket-accept: {key}\r\n\r\n").ok()?;
+    let mut socket = WebSocket::from_raw_socket(stream, Role::Server, None);
+    loop {
+        let message = socket.read().ok()?;
+        socket.send(message).ok()?;
     }
 }

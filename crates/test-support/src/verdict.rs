@@ -31,6 +31,17 @@ pub enum ExpectedId {
     New(IdFormat),
 }
 
+impl ExpectedId {
+    /// Returns whether an id is the expected one, or has the form of a new one.
+    #[must_use]
+    pub fn matches(&self, id: &[u8]) -> bool {
+        match self {
+            Self::Is(expected) => id == expected,
+            Self::New(format) => str::from_utf8(id).is_ok_and(|id| is_new(*format, id)),
+        }
+    }
+}
+
 impl Verdict {
     /// Returns the verdict on a request without an id, from a trusted peer.
     #[must_use]

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use socket2::SockRef;
-use test_support::client::{Connection, all, length, owned};
-use test_support::upstream::listen;
+use test_support::client::{Connection, length};
+use test_support::upstream;
 use tokio::sync::oneshot;
 
 /// The requests that clients abandon as soon as they have arrived, by number.
@@ -31,37 +30,25 @@ impl Arrivals {
 
 /// Starts the upstream and returns its port.
 pub fn start(arrivals: &Arc<Arrivals>) -> u16 {
-    let (listener, port) = listen();
     let arrivals = Arc::clone(arrivals);
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let arrivals = Arc::clone(&arrivals);
-            thread::spawn(move || serve(Connection::new(stream), &arrivals));
-        }
-    });
-    port
+    upstream::start(move |connection| serve(connection, &arrivals))
 }
 
 /// Serves one connection until either side ends it.
 fn serve(mut connection: Connection, arrivals: &Arrivals) -> Option<()> {
     loop {
-        let head = connection.read_until(b"\r\n\r\n")?;
-        let mut lines = [httparse::EMPTY_HEADER; 32];
-        let mut request = httparse::Request::new(&mut lines);
-        request.parse(&head).expect("Envoy sends a valid request");
-        let headers = owned(request.headers);
-        let path = request.path.expect("a request has a path");
-        let (path, number) = path.split_once('?').expect("the path has a query");
+        let request = connection.receive_request_head()?;
+        let (path, number) = request.path.split_once('?').expect("the path has a query");
         let number: u64 = number.parse().expect("the query is a number");
         if path == "/left" {
             arrivals.notify(number);
             connection.rest();
             return None;
         }
-        connection.read(length(&headers).unwrap_or(0))?;
-        let id = all(&headers, "x-request-id").concat();
+        connection.read(length(&request.headers).unwrap_or(0))?;
+        let id = request.all("x-request-id").concat();
         let id = String::from_utf8_lossy(&id);
-        let is_first = all(&headers, "x-envoy-attempt-count") == [b"1"];
+        let is_first = request.all("x-envoy-attempt-count") == [b"1"];
         let answer = |status: &str, length: usize, more: &str| {
             format!(
                 "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nx-received-request-id: {id}\r\n{more}\r\n"

@@ -2,16 +2,15 @@
 //! are, whether a tracer writes JSON, protobuf or MessagePack.
 
 use std::net::{Ipv4Addr, UdpSocket};
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use bytes::Bytes;
-use h2::{RecvStream, server};
-use http::{HeaderMap, Request, Response};
-use tokio::net::TcpListener;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{HeaderMap, HeaderValue, Request, Response};
 
-use crate::echo::runtime;
+use crate::echo::serve_http2;
 
 /// The bytes of each request or datagram, so that parts of two requests do not mix.
 type Received = Arc<Mutex<Vec<Vec<u8>>>>;
@@ -28,14 +27,17 @@ pub struct Collector {
 impl Collector {
     pub fn start() -> Self {
         let received = Received::default();
+        let shared = Arc::clone(&received);
         Self {
-            http2: listen_http2(Arc::clone(&received)),
+            http2: serve_http2(move |request, respond| {
+                collect(request, respond, Arc::clone(&shared))
+            }),
             udp: listen_udp(Arc::clone(&received)),
             received,
         }
     }
 
-    /// Returns everything that was received so far. Bytes that are no text are replaced.
+    /// Returns everything that was received so far, with bytes replaced that are not UTF-8.
     pub fn text(&self) -> String {
         let received = self.received.lock().unwrap();
         String::from_utf8_lossy(&received.concat()).into_owned()
@@ -54,50 +56,24 @@ impl Collector {
 
 fn listen_udp(received: Received) -> u16 {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-    let port = socket
-        .local_addr()
-        .expect("the socket has an address")
-        .port();
+    let address = socket.local_addr().expect("the socket has an address");
     thread::spawn(move || {
         let mut buffer = [0; 1 << 16];
         while let Ok(length) = socket.recv(&mut buffer) {
             received.lock().unwrap().push(buffer[..length].to_vec());
         }
     });
-    port
-}
-
-fn listen_http2(received: Received) -> u16 {
-    let (port, started) = channel();
-    thread::spawn(move || {
-        runtime().block_on(async {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-            let listener = listener.expect("a port is free");
-            let address = listener.local_addr().expect("the socket has an address");
-            port.send(address.port()).expect("the receiver still waits");
-            while let Ok((stream, _)) = listener.accept().await {
-                let received = Arc::clone(&received);
-                tokio::spawn(async move {
-                    let mut connection = server::handshake(stream).await?;
-                    while let Some(Ok((request, respond))) = connection.accept().await {
-                        tokio::spawn(collect(request, respond, Arc::clone(&received)));
-                    }
-                    Ok::<_, h2::Error>(())
-                });
-            }
-        });
-    });
-    started.recv().expect("Envoy listens")
+    address.port()
 }
 
 /// Reads a request to its end, which a stream of SkyWalking never reaches, and answers it.
 async fn collect(
     request: Request<RecvStream>,
-    mut respond: server::SendResponse<Bytes>,
+    mut respond: SendResponse<Bytes>,
     received: Received,
 ) -> Result<(), h2::Error> {
-    let kind = request.headers().get("content-type").cloned();
-    let is_grpc = kind.as_ref().is_some_and(|kind| kind == "application/grpc");
+    let grpc = HeaderValue::from_static("application/grpc");
+    let is_grpc = request.headers().get("content-type") == Some(&grpc);
     let mut body = request.into_body();
     let index = {
         let mut received = received.lock().unwrap();
@@ -114,9 +90,7 @@ async fn collect(
         respond.send_response(response, true)?;
         return Ok(());
     }
-    response
-        .headers_mut()
-        .extend(kind.map(|kind| (http::header::CONTENT_TYPE, kind)));
+    response.headers_mut().insert("content-type", grpc);
     let mut stream = respond.send_response(response, false)?;
     stream.send_data(Bytes::from_static(&[0; 5]), false)?; // an empty message
     let mut trailers = HeaderMap::new();

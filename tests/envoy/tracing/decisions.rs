@@ -1,9 +1,6 @@
-//! The decision that reaches the upstream, and the spans that reach the collector, compared with
-//! the same Envoy that gives requests its
-//! own ids.
+//! The decision that reaches the upstream, and the spans that reach the collector, compared with those of an Envoy
+//! that gives requests ids of its own.
 
-use std::fmt;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,8 +9,10 @@ use super::tracers::Tracer::{
     self, Datadog, OpenTelemetry, OpenTelemetryWithSampler, SkyWalking, Zipkin,
 };
 use super::{Ids, TracingTestbed, listener};
-use crate::testbed::{MANAGER, at, eventually};
+use crate::testbed::{MANAGER, Testbed, at, eventually, tests};
 use test_support::cases::Line;
+
+tests![each_tracer_decides_as_with_envoys_own_ids];
 
 /// A kind of request, and the header lines by which it has an id or another header has one.
 type Request = (&'static str, &'static [(&'static str, &'static str)]);
@@ -46,199 +45,62 @@ const COMPARED: [(Ids, Ids); 3] = [
     (Ids::FilterWithoutTrust, Ids::EnvoyAtEdge),
 ];
 
-/// Requests for which the upstream receives another decision than with Envoy's own ids.
-struct Difference {
-    tracers: &'static [Tracer],
-    /// The minor versions of Envoy.
-    envoy: RangeInclusive<u32>,
-    ids: &'static [Ids],
-    requests: &'static [&'static str],
-    /// The decisions with Envoy's own ids, and with the filter: with a sampled parent, an unsampled one and none.
-    own: &'static str,
-    filter: &'static str,
+/// Returns the decisions with Envoy's own ids, and with the filter, if the two are known to differ: with a sampled
+/// parent, with an unsampled one, and without. `docs/tracing.md` explains them.
+fn known_difference(
+    tracer: Tracer,
+    minor_version: u32,
+    ids: Ids,
+    request: &str,
+) -> Option<(&'static str, &'static str)> {
+    // Without an id by which Envoy can sample, its first decision is not to trace.
+    let first_decides_without_id = match ids {
+        // An empty id counts as one that is there, and Envoy adds no provisional one.
+        Ids::Filter => request == "empty",
+        // What the provisional ids are for.
+        Ids::FilterWithoutMutation => ["no id", "AWS UUID", "AWS id", "empty"].contains(&request),
+        // The id of a client that is not trusted still makes the first decision.
+        _ => ["req-1", "invalid", "empty"].contains(&request),
+    };
+    // The filter replaces the invalid id before Envoy decides again.
+    let is_replaced = request == "invalid" && ids != Ids::FilterWithoutTrust;
+    match tracer {
+        Zipkin if is_replaced => Some(("1/0/0", "1/0/1")),
+        OpenTelemetry if is_replaced && minor_version < 39 => Some(("1/0/0", "1/0/1")),
+        OpenTelemetry if is_replaced => Some(("0/0/0", "0/0/1")),
+        OpenTelemetry if first_decides_without_id && minor_version >= 39 => {
+            Some(("1/0/1", "0/0/1"))
+        }
+        OpenTelemetryWithSampler if first_decides_without_id && minor_version >= 39 => {
+            Some(("1/0/1", "0/0/0"))
+        }
+        SkyWalking if first_decides_without_id => Some(("1/1/1", "1/1/nothing")),
+        // To Datadog, Envoy's second decision is one that a user made, which has priority 2 ("keep") instead of 1.
+        Datadog if is_replaced => Some(("1/0/-1", "1/0/2")),
+        Datadog if ids == Ids::FilterWithoutTrust || !["UUID", "req-1"].contains(&request) => {
+            Some(("1/0/1", "1/0/2"))
+        }
+        _ => None,
+    }
 }
 
-const ANY: RangeInclusive<u32> = 0..=u32::MAX;
-const UP_TO_1_38: RangeInclusive<u32> = 0..=38;
-const FROM_1_39: RangeInclusive<u32> = 39..=u32::MAX;
-
-/// `docs/tracing.md` explains them.
-const DIFFERENCES: &[Difference] = &[
-    // The filter replaces the invalid id before Envoy decides again.
-    Difference {
-        tracers: &[OpenTelemetry],
-        envoy: UP_TO_1_38,
-        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
-        requests: &["invalid"],
-        own: "1/0/0",
-        filter: "1/0/1",
-    },
-    Difference {
-        tracers: &[OpenTelemetry],
-        envoy: FROM_1_39,
-        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
-        requests: &["invalid"],
-        own: "0/0/0",
-        filter: "0/0/1",
-    },
-    Difference {
-        tracers: &[Zipkin],
-        envoy: ANY,
-        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
-        requests: &["invalid"],
-        own: "1/0/0",
-        filter: "1/0/1",
-    },
-    // An empty id counts as one that is there, and Envoy adds no provisional one.
-    Difference {
-        tracers: &[OpenTelemetry],
-        envoy: FROM_1_39,
-        ids: &[Ids::Filter],
-        requests: &["empty"],
-        own: "1/0/1",
-        filter: "0/0/1",
-    },
-    Difference {
-        tracers: &[OpenTelemetryWithSampler],
-        envoy: FROM_1_39,
-        ids: &[Ids::Filter],
-        requests: &["empty"],
-        own: "1/0/1",
-        filter: "0/0/0",
-    },
-    Difference {
-        tracers: &[SkyWalking],
-        envoy: ANY,
-        ids: &[Ids::Filter],
-        requests: &["empty"],
-        own: "1/1/1",
-        filter: "1/1/nothing",
-    },
-    // The id of a client that is not trusted still makes the first decision.
-    Difference {
-        tracers: &[OpenTelemetry],
-        envoy: FROM_1_39,
-        ids: &[Ids::FilterWithoutTrust],
-        requests: &["req-1", "invalid", "empty"],
-        own: "1/0/1",
-        filter: "0/0/1",
-    },
-    Difference {
-        tracers: &[OpenTelemetryWithSampler],
-        envoy: FROM_1_39,
-        ids: &[Ids::FilterWithoutTrust],
-        requests: &["req-1", "invalid", "empty"],
-        own: "1/0/1",
-        filter: "0/0/0",
-    },
-    Difference {
-        tracers: &[SkyWalking],
-        envoy: ANY,
-        ids: &[Ids::FilterWithoutTrust],
-        requests: &["req-1", "invalid", "empty"],
-        own: "1/1/1",
-        filter: "1/1/nothing",
-    },
-    // To Datadog, Envoy's second decision is one that a user made, which has priority 2 ("keep") instead of 1.
-    Difference {
-        tracers: &[Datadog],
-        envoy: ANY,
-        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
-        requests: &[
-            "no id",
-            "AWS UUID",
-            "AWS id",
-            "invalid, with digits",
-            "empty",
-        ],
-        own: "1/0/1",
-        filter: "1/0/2",
-    },
-    Difference {
-        tracers: &[Datadog],
-        envoy: ANY,
-        ids: &[Ids::Filter, Ids::FilterWithoutMutation],
-        requests: &["invalid"],
-        own: "1/0/-1",
-        filter: "1/0/2",
-    },
-    Difference {
-        tracers: &[Datadog],
-        envoy: ANY,
-        ids: &[Ids::FilterWithoutTrust],
-        requests: &[
-            "no id",
-            "AWS UUID",
-            "AWS id",
-            "UUID",
-            "req-1",
-            "invalid",
-            "invalid, with digits",
-            "empty",
-        ],
-        own: "1/0/1",
-        filter: "1/0/2",
-    },
-    // What the provisional ids are for.
-    Difference {
-        tracers: &[OpenTelemetry],
-        envoy: FROM_1_39,
-        ids: &[Ids::FilterWithoutMutation],
-        requests: &["no id", "AWS UUID", "AWS id", "empty"],
-        own: "1/0/1",
-        filter: "0/0/1",
-    },
-    Difference {
-        tracers: &[OpenTelemetryWithSampler],
-        envoy: FROM_1_39,
-        ids: &[Ids::FilterWithoutMutation],
-        requests: &["no id", "AWS UUID", "AWS id", "empty"],
-        own: "1/0/1",
-        filter: "0/0/0",
-    },
-    Difference {
-        tracers: &[SkyWalking],
-        envoy: ANY,
-        ids: &[Ids::FilterWithoutMutation],
-        requests: &["no id", "AWS UUID", "AWS id", "empty"],
-        own: "1/1/1",
-        filter: "1/1/nothing",
-    },
-];
-
-/// What was observed of one kind of request: with a sampled parent, with an unsampled one, and without.
-#[derive(PartialEq)]
-struct Row([Observation; 3]);
-
+/// What was observed of a request.
 struct Observation {
-    /// The decision that the upstream received.
-    decision: String,
-    /// Whether the upstream's trace is the one of the client.
-    is_continued: bool,
+    tracer: Tracer,
+    /// The decision that the upstream received, and whether the upstream's trace is the one of the client.
+    propagated: (String, bool),
     /// The path, which the span has, too.
     path: String,
 }
 
-impl PartialEq for Observation {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.decision, self.is_continued) == (&other.decision, other.is_continued)
-    }
+/// What was observed of one kind of request, with each of [`PARENTS`].
+type Row = [Observation; 3];
+
+fn decisions(row: &Row) -> String {
+    row.each_ref().map(|seen| &*seen.propagated.0).join("/")
 }
 
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}",
-            self.0
-                .each_ref()
-                .map(|observation| &*observation.decision)
-                .join("/")
-        )
-    }
-}
-
-pub fn are_those_of_envoys_own_ids() {
+fn each_tracer_decides_as_with_envoys_own_ids(_: &Testbed) {
     let name = |tracer: Tracer, ids: Ids| format!("{tracer:?} {ids:?}");
     let testbed = TracingTestbed::start(|collector| {
         let listener = |tracer: Tracer, ids| -> Value {
@@ -251,109 +113,86 @@ pub fn are_those_of_envoys_own_ids() {
         ids.flat_map(|ids| Tracer::ALL.map(|tracer| listener(tracer, ids)))
             .collect()
     });
-    let envoy = testbed.minor_version();
+    let minor_version = testbed.minor_version();
 
-    let mut rows = Vec::new();
+    let mut observations = Vec::new();
     let mut wrong = Vec::new();
     for tracer in Tracer::ALL {
         for (filter_ids, own_ids) in COMPARED {
-            for request in REQUESTS {
+            for request @ (kind, _) in REQUESTS {
                 let row = |ids: Ids| {
                     let listener = name(tracer, ids);
                     let row = send(&testbed, tracer, &listener, request);
-                    assert!(
-                        row.0[0].is_continued,
-                        "the client's trace ends: {listener}, {}",
-                        request.0
-                    );
+                    let (_, is_continued) = row[0].propagated;
+                    assert!(is_continued, "the client's trace ends: {listener}, {kind}");
                     row
                 };
                 let (own, filter) = (row(own_ids), row(filter_ids));
-                let mut differences = DIFFERENCES.iter().filter(|difference| {
-                    difference.tracers.contains(&tracer)
-                        && difference.envoy.contains(&envoy)
-                        && difference.ids.contains(&filter_ids)
-                        && difference.requests.contains(&request.0)
-                });
-                let is_as_expected = match differences.next() {
-                    Some(known) => {
-                        (own.to_string(), filter.to_string())
-                            == (known.own.into(), known.filter.into())
-                    }
-                    None => own == filter,
+                let (own_decisions, filter_decisions) = (decisions(&own), decisions(&filter));
+                let known = known_difference(tracer, minor_version, filter_ids, kind);
+                let is_as_expected = match known {
+                    Some(known) => (&*own_decisions, &*filter_decisions) == known,
+                    None => (own.iter().map(|seen| &seen.propagated))
+                        .eq(filter.iter().map(|seen| &seen.propagated)),
                 };
                 if !is_as_expected {
                     wrong.push(format!(
-                        "{tracer:?}, {filter_ids:?}, {}: {filter} is told, with {own_ids:?} {own}",
-                        request.0
+                        "{tracer:?}, {filter_ids:?}, {kind}: the upstream is told {filter_decisions}, \
+                         and with {own_ids:?} {own_decisions}"
                     ));
                 }
-                // Were nothing traced, nothing could differ.
-                if request.0 == "UUID" {
-                    let traced = if tracer == SkyWalking {
-                        "1/1/1"
-                    } else {
-                        "1/0/1"
-                    };
-                    assert_eq!(own.to_string(), traced, "{tracer:?}");
+                // If nothing were traced, nothing could differ.
+                if *kind == "UUID" {
+                    let unsampled_parent = if tracer == SkyWalking { "1" } else { "0" };
+                    assert_eq!(
+                        own_decisions,
+                        format!("1/{unsampled_parent}/1"),
+                        "{tracer:?}"
+                    );
                 }
-                rows.extend([(tracer, own), (tracer, filter)]);
+                observations.extend(own.into_iter().chain(filter));
             }
         }
     }
-    assert!(wrong.is_empty(), "Envoy 1.{envoy}:\n{}", wrong.join("\n"));
+    let wrong = wrong.join("\n");
+    assert!(wrong.is_empty(), "Envoy 1.{minor_version}:\n{wrong}");
 
-    // Datadog's agent is what drops spans.
-    let is_sampled = |tracer: Tracer, observation: &Observation| {
-        tracer == Datadog || observation.decision == "1"
-    };
-    let cells = rows
-        .iter()
-        .flat_map(|(tracer, row)| row.0.iter().map(|observation| (*tracer, observation)));
-    let (sampled, others): (Vec<_>, Vec<_>) =
-        cells.partition(|(tracer, observation)| is_sampled(*tracer, observation));
-    let without_span = || {
+    // With Datadog, the agent drops spans.
+    let is_sampled = |seen: &&Observation| seen.tracer == Datadog || seen.propagated.0 == "1";
+    let (sampled, others): (Vec<_>, Vec<_>) = observations.iter().partition(is_sampled);
+    let paths_without_span = || {
         let spans = testbed.collector.text();
-        let missing = sampled
-            .iter()
-            .filter(|(_, observation)| !spans.contains(&observation.path));
-        missing.count()
+        let paths = sampled.iter().map(|seen| seen.path.as_str());
+        let without_span = paths.filter(|path| !spans.contains(path));
+        without_span.collect::<Vec<_>>()
     };
-    eventually(Duration::from_secs(20), without_span, |missing| {
-        *missing == 0
-    });
+    eventually(Duration::from_secs(20), paths_without_span, Vec::is_empty);
     let spans = testbed.collector.text();
-    for (tracer, observation) in others {
-        assert!(
-            !spans.contains(&observation.path),
-            "{tracer:?} sends a span of {}",
-            observation.path
-        );
+    for Observation { tracer, path, .. } in others {
+        assert!(!spans.contains(path), "{tracer:?} sends a span of {path}");
     }
 }
 
 /// Sends a request with each parent to a listener.
 fn send(testbed: &TracingTestbed, tracer: Tracer, listener: &str, request: &Request) -> Row {
     let mut connection = testbed.connect(listener);
-    Row(PARENTS.map(|parent| {
-        let words = format!("{listener} {} {parent:?}", request.0);
+    let (kind, lines) = request;
+    PARENTS.map(|parent| {
+        let words = format!("{listener} {kind} {parent:?}");
         let path = format!("/{}/", words.replace(|c: char| !c.is_alphanumeric(), "-"));
-        let id = request
-            .1
+        let lines = lines
             .iter()
             .map(|(name, value)| (*name, value.as_bytes().to_vec()));
         let parent = parent
             .into_iter()
             .flat_map(|is_sampled| tracer.parent(is_sampled));
-        let lines: Vec<Line> = id.chain(parent).collect();
+        let lines: Vec<Line> = lines.chain(parent).collect();
         let (response, received) = testbed.send(&mut connection, &path, &lines);
         assert_eq!(response.status, 200, "{response:?}");
-        let (decision, is_continued) =
-            tracer.propagated_decision(&received[received.len() - 1].headers);
         Observation {
-            decision,
-            is_continued,
+            tracer,
+            propagated: tracer.propagated_decision(&received[received.len() - 1].headers),
             path,
         }
-    }))
+    })
 }

@@ -2,58 +2,21 @@
 //! upstream and the access log have.
 
 mod collector;
-mod decisions;
-mod one_id;
-mod proportions;
-mod provisional_id;
+pub mod decisions;
+pub mod one_id;
+pub mod proportions;
+pub mod provisional_id;
 mod tracers;
 
-use libtest_mimic::Trial;
 use serde_json::{Value, json};
-use xtask::envoy::{self, Output, Process};
+use xtask::envoy::{self, Process};
 
-use crate::testbed::{MANAGER, PLUGIN, at, filters, get, listeners, string_value};
+use crate::testbed::{self, MANAGER, PLUGIN, at, filters, listeners, string_value, with_protocol};
 use collector::Collector;
 use test_support::cases::Line;
-use test_support::client::{Connection, Response};
+use test_support::client::{Connection, Request, Response};
 use test_support::shipped::cluster;
-use test_support::upstream::{ReceivedRequest, Upstream};
-
-pub fn trials() -> Vec<Trial> {
-    let tests: [(_, fn()); 6] = [
-        (
-            "tracing: each tracer decides as with Envoy's own ids",
-            decisions::are_those_of_envoys_own_ids,
-        ),
-        (
-            "tracing: 10 % and 50 % of the traces that begin here are sampled",
-            proportions::are_kept,
-        ),
-        (
-            "tracing: client, upstream, log and span have one id, over each protocol",
-            one_id::everywhere,
-        ),
-        (
-            "provisional id: if the filter runs, nobody receives it",
-            provisional_id::is_replaced,
-        ),
-        (
-            "provisional id: a client whom another filter answers receives its UUID",
-            provisional_id::is_hidden_by_local_reply_config,
-        ),
-        (
-            "provisional id: without the filter, the upstream receives it",
-            provisional_id::remains_without_the_filter,
-        ),
-    ];
-    let trial = |(name, test): (&str, fn())| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
-        })
-    };
-    tests.map(trial).into()
-}
+use test_support::upstream::Upstream;
 
 /// Who gives requests their ids in a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +80,8 @@ fn listener(name: &str, ids: Ids) -> Value {
     listener
 }
 
+const ARGUMENTS: &str = "--concurrency 1 --log-level error";
+
 /// An Envoy with tracing between a client and an upstream.
 struct TracingTestbed {
     envoy: Process,
@@ -143,7 +108,7 @@ impl TracingTestbed {
             "tracing.zipkin.min_flush_spans": 1,
         }}]});
         Self {
-            envoy: start(&config),
+            envoy: testbed::start(&config, ARGUMENTS),
             upstream,
             collector,
         }
@@ -151,7 +116,7 @@ impl TracingTestbed {
 
     /// Connects to a listener.
     fn connect(&self, listener: &str) -> Connection {
-        Connection::open(self.envoy.port(listener).expect("Envoy has the listener"))
+        Connection::open(testbed::port(&self.envoy, listener))
     }
 
     /// Sends a request and returns what reached the upstream, too.
@@ -160,41 +125,17 @@ impl TracingTestbed {
         connection: &mut Connection,
         path: &str,
         lines: &[Line],
-    ) -> (Response, Vec<ReceivedRequest>) {
-        connection.send(&get("test", path, lines));
-        let response = connection.receive();
-        (response, self.upstream.received(path))
+    ) -> (Response, Vec<Request>) {
+        (connection.get(path, lines), self.upstream.received(path))
     }
 
     /// Returns the minor version of Envoy, such as 40 of 1.40.0.
     fn minor_version(&self) -> u32 {
-        let info: Value =
-            serde_json::from_str(&self.envoy.get("/server_info").expect("Envoy answers"))
-                .expect("the text is valid JSON");
-        let version = info["version"].as_str().unwrap_or_default();
-        let minor = version
-            .split('/')
-            .nth(1)
-            .and_then(|version| version.split('.').nth(1));
-        minor
-            .expect("there is a version")
-            .parse()
-            .expect("the text is a number")
+        let info = self.envoy.get("/server_info").expect("Envoy answers");
+        let info: Value = serde_json::from_str(&info).expect("the text is valid JSON");
+        // The commit, a slash, and the number.
+        let version = info["version"].as_str().expect("Envoy has a version");
+        let minor = version.split(['/', '.']).nth(2);
+        minor.and_then(|minor| minor.parse().ok()).expect(version)
     }
-}
-
-fn start(config: &Value) -> Process {
-    let arguments = ["--concurrency", "1", "--log-level", "error"];
-    Process::start(config, &Output::Kept, &arguments).unwrap_or_else(|error| panic!("{error:#}"))
-}
-
-/// Has a cluster speak another protocol than HTTP/1.1.
-fn with_protocol(mut cluster: Value, options: &str) -> Value {
-    cluster["typed_extension_protocol_options"] = json!({
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-            "explicit_http_config": {options: {}},
-        }
-    });
-    cluster
 }

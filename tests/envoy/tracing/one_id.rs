@@ -8,12 +8,16 @@ use xtask::envoy;
 
 use super::collector::Collector;
 use super::tracers::Tracer;
-use super::{Ids, TracingTestbed, listener, start, with_protocol};
-use crate::testbed::{self, MANAGER, at, eventually, get, listeners};
+use super::{ARGUMENTS, Ids, TracingTestbed, listener};
+use crate::testbed::{
+    self, MANAGER, Testbed, at, eventually, listeners, port, tests, with_protocol,
+};
 use test_support::cases::Line;
 use test_support::client::Connection;
 use test_support::shipped::cluster;
-use test_support::upstream::Reply;
+use test_support::upstream::{Reply, redirect_to};
+
+tests![client_upstream_log_and_span_have_one_id_over_each_protocol];
 
 const PERCENTAGES: [u32; 3] = [0, 50, 100];
 
@@ -71,13 +75,7 @@ impl Target {
     }
 
     fn cluster(&self, testbed: &TracingTestbed) -> Value {
-        let cluster = cluster(
-            &self.name,
-            testbed
-                .envoy
-                .port(&self.name)
-                .expect("Envoy has the listener"),
-        );
+        let cluster = cluster(&self.name, port(&testbed.envoy, &self.name));
         let cluster = with_protocol(cluster, self.options);
         match self.protocol {
             HTTP3 => to_quic(cluster),
@@ -86,15 +84,15 @@ impl Target {
     }
 }
 
-pub fn everywhere() {
+fn client_upstream_log_and_span_have_one_id_over_each_protocol(_: &Testbed) {
     let targets = Target::all();
     let testbed = TracingTestbed::start(|collector| {
         let listeners = targets.iter().map(|target| target.listener(collector));
         listeners.collect()
     });
     let clusters = targets.iter().map(|target| target.cluster(&testbed));
-    let front = start(&front(clusters.collect()));
-    let mut connection = Connection::open(front.port("front").expect("Envoy has the listener"));
+    let front = testbed::start(&front(clusters.collect()), ARGUMENTS);
+    let mut connection = Connection::open(port(&front, "front"));
 
     // The ids by the requests' paths, and those of requests that are sampled.
     let mut ids = HashMap::new();
@@ -162,14 +160,12 @@ fn send(
 ) -> (String, bool) {
     let new_path = path.trim_start_matches("/moved");
     if is_redirected {
-        let moved = format!(
-            "HTTP/1.1 302 Found\r\nlocation: http://test{new_path}\r\ncontent-length: 0\r\n\r\n"
-        );
-        testbed.upstream.expect(path, Reply::Bytes(moved.into()));
+        testbed
+            .upstream
+            .expect(path, Reply::Bytes(redirect_to(new_path)));
     }
     lines.push(("target", target.name.clone().into()));
-    connection.send(&get("test", path, &lines));
-    let response = connection.receive();
+    let response = connection.get(path, &lines);
     assert_eq!(response.status, 200, "{path}: {response:?}");
     let id = response.id();
     assert!(!id.contains("provisional"), "{id}");

@@ -2,12 +2,14 @@
 
 use super::tracers::Tracer;
 use super::{Ids, TracingTestbed, listener};
-use crate::testbed::{MANAGER, at};
+use crate::testbed::{MANAGER, Testbed, at, tests};
+
+tests![ten_and_fifty_percent_of_the_traces_that_begin_here_are_sampled];
 
 const PERCENTAGES: [u32; 2] = [10, 50];
 const REQUESTS: usize = 400;
 
-pub fn are_kept() {
+fn ten_and_fifty_percent_of_the_traces_that_begin_here_are_sampled(_: &Testbed) {
     let name =
         |tracer: Tracer, ids: Ids, percentage: u32| format!("{tracer:?} {ids:?} {percentage}");
     let testbed = TracingTestbed::start(|collector| {

@@ -3,9 +3,15 @@
 use serde_json::{Value, json};
 
 use super::{Ids, TracingTestbed, listener};
-use crate::testbed::{filters, get, is_new};
+use crate::testbed::{Testbed, access_log, filters, is_new, tests};
 use test_support::cases::Line;
-use test_support::client::Response;
+use test_support::client::{Response, get};
+
+tests![
+    nobody_receives_it_if_the_filter_runs,
+    a_client_whom_another_filter_answers_receives_its_uuid,
+    the_upstream_receives_it_without_the_filter,
+];
 
 const UUID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
 const PROVISIONAL: &str = "0f8fad5b-d9cb-469f-a165-70867728950e-provisional";
@@ -22,23 +28,15 @@ fn exchange(
     let mut connection = testbed.connect(listener);
     connection.send(&get(host, path, lines));
     let response = connection.receive();
-    let received = testbed.upstream.received(path);
-    let ids = received
-        .iter()
-        .flat_map(|received| received.all("x-request-id"));
-    let ids = ids
-        .map(|id| String::from_utf8_lossy(id).into_owned())
-        .collect();
-    let logged = format!("\"path\":\"{path}\"");
-    let lines = testbed
-        .envoy
-        .lines_until(mark, |line| line.contains(&logged));
-    let lines = lines.unwrap_or_else(|error| panic!("{error:#}"));
-    let line = serde_json::from_str(&lines[lines.len() - 1]).expect("the text is valid JSON");
-    (response, ids, line)
+    let mut ids = Vec::new();
+    for received in testbed.upstream.received(path) {
+        let values = received.all("x-request-id").into_iter();
+        ids.extend(values.map(|id| String::from_utf8_lossy(id).into_owned()));
+    }
+    (response, ids, access_log(&testbed.envoy, mark, path))
 }
 
-pub fn is_replaced() {
+fn nobody_receives_it_if_the_filter_runs(_: &Testbed) {
     let testbed = TracingTestbed::start(|_| {
         let all = [Ids::Filter, Ids::FilterWithoutTrust];
         all.map(|ids| listener(&format!("{ids:?}"), ids)).into()
@@ -81,7 +79,7 @@ pub fn is_replaced() {
     }
 }
 
-pub fn is_hidden_by_local_reply_config() {
+fn a_client_whom_another_filter_answers_receives_its_uuid(_: &Testbed) {
     let testbed = TracingTestbed::start(|_| {
         let mut listener = listener("listener", Ids::Filter);
         let filters = filters(&mut listener);
@@ -109,7 +107,7 @@ pub fn is_hidden_by_local_reply_config() {
     assert_eq!(log["request_id"], "mine");
 }
 
-pub fn remains_without_the_filter() {
+fn the_upstream_receives_it_without_the_filter(_: &Testbed) {
     let testbed = TracingTestbed::start(|_| vec![listener("listener", Ids::Nobody)]);
     let (response, received, log) = exchange(&testbed, "listener", "test", "/new", &[]);
     assert!(response.all("x-request-id").is_empty());

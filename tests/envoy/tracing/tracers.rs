@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::tracing::collector::Collector;
 use test_support::cases::Line;
-use test_support::client::{Headers, all};
+use test_support::client::Headers;
+use test_support::message::values;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tracer {
@@ -164,7 +165,7 @@ impl Tracer {
     /// Returns the decision about sampling in these headers of an upstream, such as `1`, and whether the
     /// trace is the client's.
     pub fn propagated_decision(self, headers: &Headers) -> (String, bool) {
-        let text = |name| match all(headers, name)[..] {
+        let text = |name| match values(headers, name)[..] {
             [value] => String::from_utf8_lossy(value).into_owned(),
             _ => "nothing".into(),
         };
