@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::env;
 use std::hash::{BuildHasher, RandomState};
+use std::panic::catch_unwind;
+use std::slice;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -10,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use proptest::strategy::ValueTree;
+use request_id_rules::counters::Counter;
 use serde_json::{Value, json};
 use test_support::hostile::{self, Source};
 use test_support::message::{Line, as_envoy, source_address, values};
-use test_support::verdict::{self, ExpectedId};
+use test_support::verdict::ExpectedId;
 use xtask::envoy::Process;
 use xtask::module;
 
@@ -24,7 +28,7 @@ use crate::echo::{
 };
 use crate::testbed::{
     self, MANAGER, REQUEST_HEADERS_OF_ENVOY, RESPONSE_HEADERS_OF_ENVOY, Testbed, at, eventually,
-    tests,
+    port, tests,
 };
 use test_support::reference::{Config, ResponseHeaders};
 
@@ -35,20 +39,20 @@ const REQUESTS: usize = 100_000;
 /// How many requests go over one connection.
 const BATCH: usize = 50;
 
+/// Reads a number from an environment variable.
+fn number<T: FromStr>(variable: &str) -> Option<T> {
+    let text = env::var(variable).ok()?;
+    let number = text.parse().ok();
+    Some(number.unwrap_or_else(|| panic!("{variable}={text} is not a whole number")))
+}
+
 fn no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id(_: &Testbed) {
-    let requests = env::var("HOSTILE_REQUESTS").map_or(REQUESTS, |requests| {
-        requests
-            .parse()
-            .expect("HOSTILE_REQUESTS is a whole number")
-    });
-    let seed = env::var("HOSTILE_SEED").map_or_else(
-        |_| RandomState::new().hash_one(0),
-        |seed| seed.parse().expect("HOSTILE_SEED is a whole number"),
-    );
+    let requests = number("HOSTILE_REQUESTS").unwrap_or(REQUESTS);
+    let seed = number("HOSTILE_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
     println!("{requests} requests, HOSTILE_SEED={seed}");
     let started = Instant::now();
     let testbed = HostileTestbed::start();
-    let log = testbed.envoy.mark();
+    let mark = testbed.envoy.mark();
     let every_byte = every_byte();
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -67,12 +71,11 @@ fn no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id(_
                         Some(messages) => testbed
                             .exchange(0, protocol, messages, |index, _| messages[index].clone()),
                         None => {
-                            let smallest = |index, fails: &dyn Fn(&Message) -> bool| {
-                                hostile::smallest(batch(number).swap_remove(index), fails)
-                            };
                             let drawn = batch(number);
                             let drawn: Vec<_> = drawn.iter().map(ValueTree::current).collect();
-                            testbed.exchange(number / 2, protocol, &drawn, smallest);
+                            testbed.exchange(number / 2, protocol, &drawn, |index, fails| {
+                                hostile::smallest(batch(number).swap_remove(index), fails)
+                            });
                         }
                     }
                 }
@@ -90,9 +93,9 @@ fn no_message_traps_or_changes_other_headers_or_gets_an_unsafe_byte_into_an_id(_
         }
     }
     testbed.check_counters();
-    let said = testbed.envoy.log();
-    let said: Vec<_> = said.lines().skip(log).collect();
-    assert!(said.is_empty(), "Envoy says {said:#?}");
+    let log = testbed.envoy.log();
+    let lines: Vec<_> = log.lines().skip(mark).collect();
+    assert!(lines.is_empty(), "Envoy logs {lines:#?}");
     println!("{:?}", started.elapsed());
 }
 
@@ -136,11 +139,10 @@ fn message() -> impl Strategy<Value = Message> {
         if path == "/h2" {
             // A response that is more than Envoy accepts ends the connection and with it the other
             // responses on it.
-            message.response = as_http2(&message.response);
-            message
-                .response
-                .retain(|(name, value)| name.len() + value.len() < 2000);
-            message.response.truncate(20);
+            let mut lines = as_http2(&message.response);
+            lines.retain(|(name, value)| name.len() + value.len() < 2000);
+            lines.truncate(20);
+            message.response = lines;
         }
         message
     })
@@ -186,35 +188,22 @@ impl HostileTestbed {
         let configurations = testbed::configurations();
         let mut config = testbed::config(start_http1(), &configurations);
         let listeners = testbed::listeners(&mut config);
-        let mut without_filter = listeners
-            .last()
-            .expect("the configuration has listeners")
-            .clone();
+        let mut without_filter = listeners[1].clone();
         without_filter["name"] = "without the filter".into();
         testbed::filters(&mut without_filter).remove(0);
         listeners.push(without_filter);
-        for listener in listeners
-            .iter_mut()
-            .filter(|listener| listener["name"] != "demo")
-        {
+        for listener in listeners {
             at(listener, MANAGER)["access_log"] = json!([]);
         }
-        let envoy = testbed::start(
-            &config,
-            "--concurrency 2 --log-level error --component-log-level wasm:warning",
-        );
+        let arguments = "--concurrency 2 --log-level error --component-log-level wasm:warning";
+        let envoy = testbed::start(&config, arguments);
         let listeners = configurations.iter().enumerate().map(|(number, text)| {
-            let port = envoy
-                .port(&testbed::listener_name(number))
-                .expect("Envoy listens");
-            (
-                port,
-                Config::read(text.as_bytes()).expect("the configuration is valid"),
-            )
+            let config = Config::read(text.as_bytes()).expect("the configuration is valid");
+            (port(&envoy, &testbed::listener_name(number)), config)
         });
         Self {
             listeners: listeners.collect(),
-            without_filter: envoy.port("without the filter").expect("Envoy listens"),
+            without_filter: port(&envoy, "without the filter"),
             envoy,
             expectations: Mutex::default(),
         }
@@ -232,23 +221,19 @@ impl HostileTestbed {
         let (port, config) = &self.listeners[configuration % self.listeners.len()];
         let as_sent = |message: &Message| {
             let mut message = message.clone();
-            if protocol == Protocol::Http2 {
+            if let Protocol::Http2 = protocol {
                 message.request = as_http2(&message.request);
             }
             message
         };
         let messages: Vec<_> = messages.iter().map(as_sent).collect();
         let send = |port, message: &Message| {
-            let message = std::slice::from_ref(message);
-            protocol.send(port, message).remove(0)
+            let mut outcomes = protocol.send(port, slice::from_ref(message));
+            outcomes.remove(0)
         };
         let is_as_expected = |message: &Message, outcome: &Outcome| {
-            let check = || {
-                self.check(config, message, outcome, || {
-                    send(self.without_filter, message)
-                })
-            };
-            std::panic::catch_unwind(check).is_ok()
+            let without_filter = || send(self.without_filter, message);
+            catch_unwind(|| self.check(config, message, outcome, without_filter)).is_ok()
         };
         let outcomes = protocol.send(*port, &messages);
         for (index, (message, mut outcome)) in messages.iter().zip(outcomes).enumerate() {
@@ -268,18 +253,18 @@ impl HostileTestbed {
                     !is_as_expected(&message, &send(*port, &message))
                 };
                 let smallest = as_sent(&smallest(index, &fails));
+                let its_outcome = send(*port, &smallest);
                 panic!(
-                    "{protocol:?} {config:?}\n{message}{outcome}\nsmallest that fails:\n{smallest}{}",
-                    send(*port, &smallest)
+                    "{protocol:?} {config:?}\n{message}{outcome}\n\
+                     smallest that fails:\n{smallest}{its_outcome}"
                 );
             }
         }
     }
 
     fn expectations(&self) -> MutexGuard<'_, Expectations> {
-        self.expectations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        let expectations = self.expectations.lock();
+        expectations.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check(
@@ -313,51 +298,38 @@ impl HostileTestbed {
                 assert!(!is_rejected);
                 counters = counters_of_runs();
                 let (path, received) = outcome.received();
-                if message.is_moved() {
-                    assert_eq!(path, MOVED_TO.as_bytes());
-                } else {
-                    assert_eq!(path, message.path);
-                }
+                let moved_to = message.is_moved().then_some(MOVED_TO.as_bytes());
+                assert_eq!(path, moved_to.unwrap_or(&message.path));
                 // The id and its header.
                 let received_id = joined(&received, &config.header);
                 let id = match &expected.id {
-                    ExpectedId::Is(id) => id.clone(),
-                    ExpectedId::New(_) => received_id.clone(),
+                    ExpectedId::Is(id) => id,
+                    ExpectedId::New(_) => {
+                        self.check_new(config, &received_id);
+                        &received_id
+                    }
                 };
-                if matches!(expected.id, ExpectedId::New(_)) {
-                    self.check_new(config, &id);
-                }
                 let sent = joined(&request, &config.header);
-                assert_eq!(
-                    received_id,
-                    if expected.sets_id { id.clone() } else { sent }
-                );
+                assert_eq!(received_id, *if expected.sets_id { id } else { &sent });
                 if let Some(original) = config.original() {
                     let sent = values(&request, original);
                     assert_eq!(values(&received, original), expected.originals(&sent));
                 }
                 let by_filter = [config.original().unwrap_or_default(), &config.header];
-                let others_of =
-                    |lines: &[Line]| others(lines, &by_filter, REQUEST_HEADERS_OF_ENVOY);
+                let others_of = |lines| others(lines, &by_filter, REQUEST_HEADERS_OF_ENVOY);
                 assert_eq!(others_of(&received), others_of(&request));
                 // The response.
                 let response = as_envoy(&message.response);
-                let answer = config.response(&id, &response, None);
+                let answer = config.response(id, &response, None);
                 let before = ResponseHeaders::of(&response, &config.header);
                 if answer.aws_ids != before.aws_ids && config.header != "x-amzn-requestid" {
                     counters.push("aws_normalized".into());
                 }
-                assert_eq!(
-                    ResponseHeaders::of(&outcome.headers, &config.header),
-                    answer
-                );
-                let by_filter = [
-                    &config.header,
-                    "x-amzn-requestid",
-                    "access-control-expose-headers",
-                ];
-                let others_of =
-                    |lines: &[Line]| others(lines, &by_filter, RESPONSE_HEADERS_OF_ENVOY);
+                let received = ResponseHeaders::of(&outcome.headers, &config.header);
+                assert_eq!(received, answer);
+                let exposed = "access-control-expose-headers";
+                let by_filter = [&config.header, "x-amzn-requestid", exposed];
+                let others_of = |lines| others(lines, &by_filter, RESPONSE_HEADERS_OF_ENVOY);
                 assert_eq!(others_of(&outcome.headers), others_of(&response));
             }
             status => {
@@ -387,34 +359,32 @@ impl HostileTestbed {
 
     /// Checks that a new id has its format, and that no other request has it.
     fn check_new(&self, config: &Config, id: &[u8]) {
-        let id_text = std::str::from_utf8(id).expect("the text is UTF-8");
-        assert!(verdict::is_new(config.format(), id_text), "{id_text}");
-        let mut expectations = self.expectations();
-        assert!(expectations.new_ids.insert(id.to_vec()), "given before");
+        let expected = ExpectedId::New(config.format());
+        assert!(expected.matches(id), "{}", id.escape_ascii());
+        let is_first = self.expectations().new_ids.insert(id.to_vec());
+        assert!(is_first, "{} was given before", id.escape_ascii());
     }
 
     fn check_counters(&self) {
         let expected = self.expectations();
-        println!(
-            "{:?}, {} unclear, {} new ids",
-            expected.counters,
-            expected.unclear,
-            expected.new_ids.len()
-        );
-        eventually(
-            Duration::from_secs(3),
-            || counters(&self.envoy),
-            |counted| {
-                counted.iter().all(|(name, count)| {
-                    let sure = expected.counters.get(name).copied().unwrap_or_default();
-                    (sure..=sure + expected.unclear).contains(count)
-                })
-            },
-        );
+        let Expectations {
+            counters: sure,
+            unclear,
+            new_ids,
+        } = &*expected;
+        println!("{sure:?}, {unclear} unclear, {} new ids", new_ids.len());
+        let is_possible = |(name, count): (&String, &u64)| {
+            let sure = sure.get(name).copied().unwrap_or_default();
+            (sure..=sure + unclear).contains(count)
+        };
+        let counted = || counters(&self.envoy);
+        eventually(Duration::from_secs(3), counted, |counted| {
+            counted.iter().all(is_possible)
+        });
+        let is_complete = sure.len() == Counter::ALL.len();
         assert!(
-            expected.counters.len() == 11,
-            "not every outcome came up, which takes 30000 requests: {:?}",
-            expected.counters
+            is_complete,
+            "not every outcome came up, which takes 30000 requests: {sure:?}"
         );
     }
 }
@@ -437,10 +407,9 @@ fn others(lines: &[Line], by_filter: &[&str], by_envoy: &str) -> Vec<Line> {
         let mut names = by_envoy.split(' ').chain(by_filter.iter().copied());
         !names.any(|known| known.as_bytes().eq_ignore_ascii_case(name))
     };
+    let lower_case = |(name, value): &Line| (name.to_ascii_lowercase(), value.clone());
     let others = lines.iter().filter(|(name, _)| is_other(name));
-    let mut others: Vec<_> = others
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
-        .collect();
+    let mut others: Vec<_> = others.map(lower_case).collect();
     others.sort();
     others
 }

@@ -90,9 +90,7 @@ impl TrappedEnvoy {
         let file = folder.path().join("trapping.wasm");
         fs::write(&file, trapping()).expect("the file can be written");
         let mut config = testbed::config(upstream.port, &[""]);
-        let listener = listeners(&mut config)
-            .last_mut()
-            .expect("the configuration has a listener");
+        let listener = &mut listeners(&mut config)[1];
         listener["stat_prefix"] = "main".into();
         let plugin = at(listener, PLUGIN);
         *at(plugin, "/vm_config/code/local/filename") = json!(file);

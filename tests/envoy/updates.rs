@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use xtask::envoy::{Output, Process};
 
 use crate::testbed::{
-    self, FILTER, PLUGIN, Testbed, at, eventually, listeners, string_value, tests,
+    self, FILTER, PLUGIN, Testbed, at, eventually, is_new, listeners, string_value, tests,
 };
 use test_support::client::{Connection, Response};
 use test_support::upstream::{Reply, Upstream, free_ports};
@@ -40,13 +40,10 @@ const PROBLEMS: [&str; 3] = [
     r#"configuration refused: incoming.trust[1]: found "x"; allowed: "#,
 ];
 
-/// The start of an Envoy whose filter has this `configuration`, which has to fail.
+/// Starts an Envoy whose filter has this `configuration`, and returns why it fails.
 fn failed_start(configuration: Value) -> String {
     let mut config = testbed::config(1, &[""]);
-    let listener = listeners(&mut config)
-        .last_mut()
-        .expect("the configuration has a listener");
-    at(listener, PLUGIN)["configuration"] = configuration;
+    at(&mut listeners(&mut config)[1], PLUGIN)["configuration"] = configuration;
     match Process::start(&config, &Output::Kept, &[]) {
         Ok(_) => panic!("Envoy started"),
         Err(error) => format!("{error:#}"),
@@ -66,12 +63,9 @@ fn the_message_about_a_struct_names_string_value(_: &Testbed) {
         "@type": "type.googleapis.com/google.protobuf.Struct",
         "value": {"generate": "uuid7"},
     }));
-    assert!(
-        error.contains(
-            "configuration refused: the configuration: found a protobuf message instead of text"
-        ),
-        "{error}"
-    );
+    let problem =
+        "configuration refused: the configuration: found a protobuf message instead of text";
+    assert!(error.contains(problem), "{error}");
     assert!(error.contains("google.protobuf.StringValue"), "{error}");
 }
 
@@ -125,9 +119,8 @@ pub fn publish(folder: &Path, resources: &[Value]) {
 fn update_under_load(discovery: &mut Discovery, rejected: &str) {
     discovery.wait_for(IdFormat::Uuid4);
     let later = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate".to_vec();
-    discovery
-        .upstream
-        .expect("/late", Reply::Later(Duration::from_secs(4), later));
+    let reply = Reply::Later(Duration::from_secs(4), later);
+    discovery.upstream.expect("/late", reply);
     let mut late = Connection::open(discovery.port);
     late.send(b"GET /late HTTP/1.1\r\nhost: test\r\n\r\n");
 
@@ -149,26 +142,23 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
             requests
         };
         let loads = [scope.spawn(load), scope.spawn(load)];
-        let mut refused = 0;
-        for (valid, format) in [
+        let formats = [
             ("hex32", IdFormat::Hex32),
             ("uuid7", IdFormat::Uuid7),
             ("uuid4", IdFormat::Uuid4),
             ("hex32", IdFormat::Hex32),
-        ] {
+        ];
+        for (refused, (valid, format)) in (1..).zip(formats) {
             let before = request(port).id();
             let mark = discovery.envoy.mark();
-            refused += 1;
             discovery.publish(&invalid_again(refused));
             let rejections = || testbed::statistic(&discovery.envoy, rejected);
             eventually(Duration::from_secs(20), rejections, |count| {
                 *count >= refused
             });
             for problem in PROBLEMS {
-                let said = discovery
-                    .envoy
-                    .lines_until(mark, |line| line.contains(problem));
-                said.unwrap_or_else(|error| panic!("{problem}: {error:#}"));
+                let logged = (discovery.envoy).lines_until(mark, |line| line.contains(problem));
+                logged.unwrap_or_else(|error| panic!("{problem}: {error:#}"));
             }
             // The previous configuration stays in force.
             assert_eq!(request(port).id().len(), before.len());
@@ -182,10 +172,8 @@ fn update_under_load(discovery: &mut Discovery, rejected: &str) {
     });
     let late = late.receive();
     assert_eq!((late.status, &*late.body), (200, &b"late"[..]));
-    assert!(
-        verdict::is_new(IdFormat::Uuid4, &late.id()),
-        "a request keeps the id that it received first: {late:?}"
-    );
+    // A request keeps the id that it received first.
+    assert!(is_new(&late.id()), "{late:?}");
 
     // No count is lost with the plugins that were replaced.
     let counts = || {
@@ -208,40 +196,7 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// The static configuration and, taken from it, our listener on a port of its own.
-fn static_and_listener(upstream: u16) -> (Value, Value, u16) {
-    let mut config = testbed::config(upstream, &[""]);
-    let mut listener = listeners(&mut config)
-        .pop()
-        .expect("the configuration has a listener");
-    let [port] = free_ports();
-    *at(&mut listener, "/address/socket_address/port_value") = port.into();
-    (config, listener, port)
-}
-
-const ARGUMENTS: &str = "--concurrency 2 --log-level error";
-
-fn updates_by_lds_lose_nothing_under_load(_: &Testbed) {
-    let upstream = Upstream::start();
-    let (mut config, mut listener, port) = static_and_listener(upstream.port);
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
-    publish(folder.path(), slice::from_ref(&listener));
-    config["dynamic_resources"] =
-        json!({"lds_config": {"path_config_source": {"path": file(folder.path())}}});
-    let envoy = testbed::start(&config, ARGUMENTS);
-    let mut discovery = Discovery {
-        envoy,
-        upstream,
-        port,
-        folder,
-        resource: listener,
-        configuration: format!("{PLUGIN}/configuration"),
-    };
-    update_under_load(&mut discovery, "listener_manager.lds.update_rejected");
-}
-
-/// Has a listener read its filter from the file in this folder, and returns the filter's resource.
+/// Makes a listener read its filter from the file in this folder, and returns the filter's resource.
 pub fn take_filter(listener: &mut Value, folder: &Path) -> Value {
     let filter = at(listener, FILTER).take();
     *at(listener, FILTER) = json!({
@@ -261,21 +216,45 @@ pub fn take_filter(listener: &mut Value, folder: &Path) -> Value {
 /// The place of the configuration in such a resource.
 pub const CONFIGURATION: &str = "/typed_config/config/configuration";
 
+impl Discovery {
+    /// Starts an Envoy that reads from a file what `take` takes from the static configuration and the listener of
+    /// the filter.
+    fn start(configuration: &str, take: impl Fn(&mut Value, Value, &Path) -> Value) -> Self {
+        let upstream = Upstream::start();
+        let mut config = testbed::config(upstream.port, &[""]);
+        let mut listener = listeners(&mut config).remove(1);
+        let [port] = free_ports();
+        *at(&mut listener, "/address/socket_address/port_value") = port.into();
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let resource = take(&mut config, listener, folder.path());
+        publish(folder.path(), slice::from_ref(&resource));
+        Self {
+            envoy: testbed::start(&config, "--concurrency 2 --log-level error"),
+            upstream,
+            port,
+            folder,
+            resource,
+            configuration: configuration.into(),
+        }
+    }
+}
+
+fn updates_by_lds_lose_nothing_under_load(_: &Testbed) {
+    let place = format!("{PLUGIN}/configuration");
+    let mut discovery = Discovery::start(&place, |config, mut listener, folder| {
+        config["dynamic_resources"] =
+            json!({"lds_config": {"path_config_source": {"path": file(folder)}}});
+        listener["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
+        listener
+    });
+    update_under_load(&mut discovery, "listener_manager.lds.update_rejected");
+}
+
 fn updates_by_ecds_lose_nothing_under_load(_: &Testbed) {
-    let upstream = Upstream::start();
-    let (mut config, mut listener, port) = static_and_listener(upstream.port);
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let resource = take_filter(&mut listener, folder.path());
-    publish(folder.path(), slice::from_ref(&resource));
-    listeners(&mut config).push(listener);
-    let envoy = testbed::start(&config, ARGUMENTS);
-    let mut discovery = Discovery {
-        envoy,
-        upstream,
-        port,
-        folder,
-        resource,
-        configuration: CONFIGURATION.into(),
-    };
+    let mut discovery = Discovery::start(CONFIGURATION, |config, mut listener, folder| {
+        let filter = take_filter(&mut listener, folder);
+        listeners(config).push(listener);
+        filter
+    });
     update_under_load(&mut discovery, "request-id.update_rejected");
 }

@@ -65,10 +65,9 @@ impl Totals {
             panic!("the response to {request:?} must have one id: {headers:?}");
         };
         // What Envoy answers by itself was not at the upstream.
+        let received = all("x-received-request-id");
         assert!(
-            all("x-received-request-id")
-                .iter()
-                .all(|received| *received == id),
+            received.iter().all(|received| *received == id),
             "{headers:?}"
         );
         let id = id.to_str().expect("the id is ASCII");
@@ -79,8 +78,8 @@ impl Totals {
         let digits = id.replace('-', "");
         assert_eq!(digits.len(), 32, "{id} is no new id");
         let number = u128::from_str_radix(&digits, 16);
-        self.new_ids
-            .push(number.expect("a new id consists of hexadecimal digits"));
+        let number = number.expect("a new id consists of hexadecimal digits");
+        self.new_ids.push(number);
     }
 }
 
@@ -164,9 +163,8 @@ impl Client {
         }
         let (mut sender, unfinished) = Channel::new(1);
         let body = if request.kind == Kind::LeftWithinBody {
-            let sent = sender
-                .send_data(Bytes::from_static(&request.body()[..1000]))
-                .await;
+            let part = Bytes::from_static(&request.body()[..1000]);
+            let sent = sender.send_data(part).await;
             sent.expect("the channel has room for a part of the body");
             unfinished.boxed()
         } else {

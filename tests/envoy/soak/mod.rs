@@ -17,12 +17,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::runtime::{self, Runtime};
+use tokio::runtime::Runtime;
 use xtask::envoy::Process;
 
 use crate::counters::wait_for_counters;
+use crate::echo::runtime;
 use crate::testbed::{
-    self, MANAGER, Testbed, at, eventually, listener_name, listeners, string_value, tests,
+    self, MANAGER, Testbed, at, eventually, listener_name, listeners, port, string_value, tests,
 };
 use crate::updates::{CONFIGURATION, StopOnDrop, publish, take_filter};
 use client::{Client, Totals, connections};
@@ -77,19 +78,13 @@ type Outcomes = BTreeMap<(Kind, String), u64>;
 /// Sends this number of requests to an Envoy with or without the filter, and returns the outcomes of all requests
 /// but those that the filter rejects.
 fn run(requests: u64, has_filter: bool) -> Outcomes {
-    let runtime = runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("tokio starts its threads");
+    let runtime = runtime();
     let arrivals = Arc::<Arrivals>::default();
     let upstream = upstream::start(&arrivals);
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let (config, filter) = config(upstream, folder.path(), has_filter);
-    let envoy = testbed::start(
-        &config,
-        "--concurrency 2 --drain-time-s 2 --log-level error",
-    );
+    let arguments = "--concurrency 2 --drain-time-s 2 --log-level error";
+    let envoy = testbed::start(&config, arguments);
     let mut clients = clients(&envoy, &arrivals, has_filter);
 
     let warm_up = requests / 10;
@@ -104,19 +99,16 @@ fn run(requests: u64, has_filter: bool) -> Outcomes {
         for numbers in [0..warm_up, warm_up..requests] {
             let started = Instant::now();
             clients = send(&runtime, mem::take(&mut clients), numbers.clone());
-            let filter = if has_filter { "with" } else { "without" };
-            println!(
-                "requests {numbers:?} {filter} the filter: {:.0?}",
-                started.elapsed()
+            let (filter, time) = (
+                if has_filter { "with" } else { "without" },
+                started.elapsed(),
             );
+            println!("requests {numbers:?} {filter} the filter: {time:.0?}");
             if has_filter {
                 let memory = memory_at_rest(&envoy);
                 println!("memory of the VM of each thread: {memory:?}");
-                assert_eq!(
-                    &memory,
-                    warm.get_or_insert_with(|| memory.clone()),
-                    "memory grew from what it was after {warm_up} requests"
-                );
+                let before = warm.get_or_insert_with(|| memory.clone());
+                assert_eq!(&memory, before, "memory grew after {warm_up} requests");
             }
         }
         for client in &mut clients {
@@ -136,11 +128,11 @@ fn run(requests: u64, has_filter: bool) -> Outcomes {
     }
     assert!(!totals.outcomes.is_empty(), "no request while Envoy drains");
     if has_filter {
-        let rejected: Vec<_> = outcomes
-            .keys()
-            .filter(|(kind, _)| *kind == Kind::Rejected)
-            .collect();
-        assert_eq!(rejected, [&(Kind::Rejected, "400".to_owned())]);
+        let rejected = outcomes.keys().filter(|(kind, _)| *kind == Kind::Rejected);
+        assert!(
+            rejected.eq([&(Kind::Rejected, "400".to_owned())]),
+            "{outcomes:?}"
+        );
         check(&envoy, totals);
     }
     outcomes.retain(|(kind, _), _| *kind != Kind::Rejected);
@@ -153,9 +145,6 @@ fn config(upstream: u16, folder: &Path, has_filter: bool) -> (Value, Option<Valu
     let mut config = testbed::config(upstream, &["", REJECT]);
     let mut filter = None;
     for listener in listeners(&mut config) {
-        if listener["name"] == "demo" {
-            continue;
-        }
         let manager = at(listener, MANAGER);
         manager["access_log"] = json!([]);
         // Else Envoy waits a second before it closes a connection whose response is cut.
@@ -169,15 +158,10 @@ fn config(upstream: u16, folder: &Path, has_filter: bool) -> (Value, Option<Valu
             publish(folder, slice::from_ref(filter));
         }
     }
-    let thresholds = [
-        "max_connections",
-        "max_pending_requests",
-        "max_requests",
-        "max_retries",
-    ];
-    let thresholds: Value = thresholds.into_iter().map(|name| (name, 10_000)).collect();
+    let limits = "max_connections max_pending_requests max_requests max_retries".split(' ');
+    let limits: Value = limits.map(|name| (name, 10_000)).collect();
     at(&mut config, "/static_resources/clusters/0")["circuit_breakers"] =
-        json!({"thresholds": [thresholds]});
+        json!({"thresholds": [limits]});
     (config, filter)
 }
 
@@ -185,11 +169,10 @@ fn clients(envoy: &Process, arrivals: &Arc<Arrivals>, has_filter: bool) -> Vec<C
     let mut clients = Vec::new();
     for (listener, http1, http2) in CLIENTS {
         let port = match listener {
-            Listener::Edge => envoy.port("edge"),
-            Listener::Main => envoy.port(&listener_name(0)),
-            Listener::Strict => envoy.port(&listener_name(1)),
-        }
-        .expect("Envoy listens");
+            Listener::Edge => port(envoy, "edge"),
+            Listener::Main => port(envoy, &listener_name(0)),
+            Listener::Strict => port(envoy, &listener_name(1)),
+        };
         let alone = (0..http1).map(|_| (false, connections(false)));
         let shared = (0..http2).flat_map(|_| vec![(true, connections(true)); SHARED]);
         clients.extend(alone.chain(shared).map(|(is_http2, connections)| Client {
@@ -231,15 +214,12 @@ fn drain(runtime: &Runtime, envoy: &Process, clients: Vec<Client>, first: u64) -
         .map(|(client, first)| runtime.spawn(client.run_until_refused((first..).step_by(count))))
         .collect();
     thread::sleep(Duration::from_millis(500));
-    envoy
-        .post("/drain_listeners?graceful")
-        .expect("Envoy drains");
+    let drains = envoy.post("/drain_listeners?graceful");
+    drains.expect("Envoy drains");
     let mut totals = Totals::default();
     for client in running {
-        let client = runtime
-            .block_on(client)
-            .expect("the client found no mistake");
-        totals.add(client.totals);
+        let client = runtime.block_on(client);
+        totals.add(client.expect("the client found no mistake").totals);
     }
     totals
 }
@@ -262,9 +242,11 @@ fn update(mut filter: Value, folder: &Path, stop: &AtomicBool) {
 /// The linear memory of the VM of each thread (the main one and the two workers), once no stream is
 /// open any more.
 fn memory_at_rest(envoy: &Process) -> BTreeMap<String, String> {
-    envoy
-        .post("/logging?wasm=debug")
-        .expect("Envoy takes the level");
+    let set_level = |level| {
+        let path = format!("/logging?wasm={level}");
+        envoy.post(&path).expect("Envoy takes the level");
+    };
+    set_level("debug");
     let mark = envoy.mark();
     // By thread: how many streams are open, and the memory.
     let reported = || -> BTreeMap<String, (String, String)> {
@@ -280,16 +262,15 @@ fn memory_at_rest(envoy: &Process) -> BTreeMap<String, String> {
     let reported = eventually(Duration::from_secs(20), reported, |reported| {
         reported.len() == 3 && reported.values().all(|(streams, _)| streams == "0")
     });
-    envoy
-        .post("/logging?wasm=error")
-        .expect("Envoy takes the level");
+    set_level("error");
+    let reported = reported.into_iter();
     reported
-        .into_iter()
         .map(|(thread, (_, memory))| (thread, memory))
         .collect()
 }
 
-/// The counters are exact, new ids distinct, the updates were made, and the filter never failed.
+/// Checks that the counters are exact, that no two new ids are the same, that the configuration was updated, and that
+/// the filter never failed.
 fn check(envoy: &Process, mut totals: Totals) {
     wait_for_counters(envoy, &totals.counters);
     let new_ids = totals.new_ids.len();
@@ -298,14 +279,7 @@ fn check(envoy: &Process, mut totals: Totals) {
     assert_eq!(totals.new_ids.len(), new_ids, "new ids are not distinct");
     let updates = testbed::statistic(envoy, "request-id.config_reload");
     assert!(updates >= CONFIGURATIONS.len() as u64, "{updates} updates");
-    for line in envoy.log().lines() {
-        assert!(
-            !line.contains("[error]") && !line.contains("[critical]"),
-            "{line}"
-        );
-    }
-    println!(
-        "{new_ids} new ids, {updates} updates, {:?}",
-        totals.counters
-    );
+    testbed::assert_no_errors(envoy);
+    let counters = totals.counters;
+    println!("{new_ids} new ids, {updates} updates, {counters:?}");
 }

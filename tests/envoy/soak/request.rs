@@ -134,12 +134,11 @@ impl Request {
 
     /// Whether the client leaves before it is answered.
     pub fn is_left(&self) -> bool {
-        let is_left = [
-            Kind::LeftWithinHeaders,
-            Kind::LeftWithinBody,
-            Kind::LeftBeforeResponse,
-        ];
-        is_left.contains(&self.kind)
+        use Kind::{LeftBeforeResponse, LeftWithinBody, LeftWithinHeaders};
+        matches!(
+            self.kind,
+            LeftWithinHeaders | LeftWithinBody | LeftBeforeResponse
+        )
     }
 
     /// The counters that count it: one of an outcome for each time that the filter runs.
