@@ -17,6 +17,7 @@ use xtask::envoy::{self, Output, Process};
 use xtask::module;
 
 use crate::echo;
+use crate::tracing::tracers::Tracer;
 use test_support::cases::{self, Case, Line};
 use test_support::client::{Connection, Request, Response, get};
 use test_support::shipped::cluster;
@@ -285,7 +286,7 @@ impl Setup {
         let shipped = at(&mut listeners(&mut shipped)[0], PLUGIN)["configuration"].take();
         for listener in listeners(config) {
             if let Some(sampling) = self.sampling {
-                at(listener, MANAGER)["tracing"] = tracing(sampling);
+                at(listener, MANAGER)["tracing"] = Tracer::Zipkin.tracing(sampling, 0);
                 let plugin = at(listener, PLUGIN);
                 if plugin["configuration"] == string_value("") {
                     plugin["configuration"] = shipped.clone();
@@ -300,22 +301,6 @@ impl Setup {
         }
         clusters(config).push(cluster("collector", collector));
     }
-}
-
-/// Returns the setting that traces this percentage of the requests, to the cluster `collector`.
-pub fn tracing(sampling: u32) -> Value {
-    json!({
-        "random_sampling": {"value": sampling},
-        "provider": {
-            "name": "envoy.tracers.zipkin",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig",
-                "collector_cluster": "collector",
-                "collector_endpoint": "/spans",
-                "collector_endpoint_version": "HTTP_JSON",
-            },
-        },
-    })
 }
 
 /// What the module and Envoy call each other by for a plain request.
@@ -338,8 +323,8 @@ pub fn listener_name(number: usize) -> String {
     format!("configuration {number}")
 }
 
-/// `envoy/envoy.yaml` on free ports, changed for tests: a listener for each configuration of the
-/// filter, the test's upstream in place of the demo's, and routes that end in each way a route can.
+/// Returns `envoy/envoy.yaml` on free ports, changed for tests: with the listener `edge` and then one for each
+/// configuration of the filter, with the test's upstream in place of the demo's, and with other routes.
 pub fn config(upstream: u16, configurations: &[&str]) -> Value {
     let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
     config["node"] = json!({"id": "test", "cluster": "test"}); // which discovery requires
@@ -352,25 +337,7 @@ pub fn config(upstream: u16, configurations: &[&str]) -> Value {
     manager["merge_slashes"] = false.into();
     manager["path_with_escaped_slashes_action"] = "KEEP_UNCHANGED".into();
     manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}]);
-    manager["route_config"] = json!({
-        "validate_clusters": false,
-        "virtual_hosts": [
-            {"name": "no route", "domains": ["nowhere"]},
-            {"name": "all", "domains": ["*"], "routes": [
-                {"match": {"prefix": "/redirect"}, "redirect": {"path_redirect": "/elsewhere"}},
-                {"match": {"prefix": "/direct"},
-                 "direct_response": {"status": 418, "body": {"inline_string": "tea"}}},
-                {"match": {"prefix": "/slow"}, "route": {"cluster": "demo", "timeout": "0.2s"}},
-                {"match": {"prefix": "/retry"},
-                 "route": {"cluster": "demo", "retry_policy": {"retry_on": "5xx", "num_retries": 1}}},
-                {"match": {"prefix": "/moved"}, "route": {"cluster": "demo", "internal_redirect_policy": {}}},
-                {"match": {"prefix": "/refused"}, "route": {"cluster": "refused"}},
-                {"match": {"prefix": "/unknown"}, "route": {"cluster": "unknown"}},
-                {"match": {"prefix": "/h2"}, "route": {"cluster": "h2"}},
-                {"match": {"prefix": "/"}, "route": {"cluster": "demo"}},
-            ]},
-        ],
-    });
+    manager["route_config"] = routes();
     let main = listener.take();
     let with_configuration = |name: &str, configuration: &str| {
         let mut listener = main.clone();
@@ -398,6 +365,29 @@ pub fn config(upstream: u16, configurations: &[&str]) -> Value {
         with_protocol(http2, "http2_protocol_options"),
     ];
     config
+}
+
+/// Returns routes that end in each way a route can. Most of them lead to the cluster `demo`.
+pub fn routes() -> Value {
+    json!({
+        "validate_clusters": false,
+        "virtual_hosts": [
+            {"name": "no route", "domains": ["nowhere"]},
+            {"name": "all", "domains": ["*"], "routes": [
+                {"match": {"prefix": "/redirect"}, "redirect": {"path_redirect": "/elsewhere"}},
+                {"match": {"prefix": "/direct"},
+                 "direct_response": {"status": 418, "body": {"inline_string": "tea"}}},
+                {"match": {"prefix": "/slow"}, "route": {"cluster": "demo", "timeout": "0.2s"}},
+                {"match": {"prefix": "/retry"},
+                 "route": {"cluster": "demo", "retry_policy": {"retry_on": "5xx", "num_retries": 1}}},
+                {"match": {"prefix": "/moved"}, "route": {"cluster": "demo", "internal_redirect_policy": {}}},
+                {"match": {"prefix": "/refused"}, "route": {"cluster": "refused"}},
+                {"match": {"prefix": "/unknown"}, "route": {"cluster": "unknown"}},
+                {"match": {"prefix": "/h2"}, "route": {"cluster": "h2"}},
+                {"match": {"prefix": "/"}, "route": {"cluster": "demo"}},
+            ]},
+        ],
+    })
 }
 
 /// Makes Envoy use another protocol than HTTP/1.1 for a cluster.

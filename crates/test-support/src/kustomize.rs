@@ -1,10 +1,12 @@
 //! The kustomize bases under `envoy/`, read as kubectl reads them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 use xtask::root;
+
+use crate::project;
 
 /// The placeholder that every manifest has for the user's own image.
 pub const IMAGE: &str = "registry.example.com/request-id-filter@sha256:\
@@ -44,49 +46,31 @@ impl Base {
             };
             resource.pointer(pointer)?.as_str()
         });
-        urls.map(|url| url.strip_prefix("oci://").unwrap_or(url))
-            .collect()
+        let images = urls.map(|url| url.strip_prefix("oci://").unwrap_or(url));
+        images.collect()
     }
 }
 
 /// Returns all bases, sorted by their paths.
 #[must_use]
 pub fn all() -> Vec<Base> {
-    let mut folders = Vec::new();
-    collect(&root().join("envoy"), &mut folders);
-    folders.retain(|folder| !is_component(folder));
-    folders.sort();
-    let relative = folders.iter().map(|folder| {
-        let path = folder
-            .strip_prefix(root())
-            .expect("the folder is below the root");
-        path.to_str().expect("the path is UTF-8")
-    });
-    relative.map(read).collect()
-}
-
-/// Returns whether a folder contains a change to bases (a component) and not a base.
-fn is_component(folder: &Path) -> bool {
-    let text = fs::read_to_string(folder.join("kustomization.yaml"))
-        .expect("the kustomization can be read");
-    text.contains("\nkind: Component\n")
+    let mut bases = Vec::new();
+    for file in project::files("envoy") {
+        // A component is a change to bases.
+        if let Some(path) = file.strip_suffix("/kustomization.yaml")
+            && !project::text(&file).contains("\nkind: Component\n")
+        {
+            bases.push(read(path));
+        }
+    }
+    bases.sort_by(|one, other| Path::new(&one.path).cmp(Path::new(&other.path)));
+    bases
 }
 
 /// Returns the base at a path relative to the project's root.
 #[must_use]
 pub fn read(path: &str) -> Base {
     read_in(&root(), path)
-}
-
-fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("the folder can be read") {
-        let path = entry.expect("the entry can be read").path();
-        if path.is_dir() {
-            collect(&path, found);
-        } else if path.ends_with("kustomization.yaml") {
-            found.push(folder.to_owned());
-        }
-    }
 }
 
 /// Returns the base at a path relative to `root`.
@@ -98,13 +82,10 @@ pub fn read_in(root: &Path, path: &str) -> Base {
         serde_saphyr::from_multiple(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
     };
     let kustomization = documents("kustomization.yaml").remove(0);
-    let files = kustomization["resources"]
-        .as_array()
-        .expect("the value is a list");
-    let mut resources: Vec<Value> = files
-        .iter()
-        .flat_map(|file| documents(file.as_str().expect("a resource is the name of a file")))
-        .collect();
+    let files = kustomization["resources"].as_array();
+    let files = files.expect("a base has a list of resources").iter();
+    let names = files.map(|file| file.as_str().expect("a resource is the name of a file"));
+    let mut resources: Vec<Value> = names.flat_map(documents).collect();
     for resource in &mut resources {
         resource["metadata"]["namespace"] = kustomization["namespace"].clone();
     }

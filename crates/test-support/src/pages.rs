@@ -1,10 +1,8 @@
 //! The pages of the documentation, taken apart: `README.md`, `docs/` and the other pages of the root.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
-use xtask::root;
+
+use crate::project;
 
 /// A page and what a test can run or check in it.
 #[derive(Debug)]
@@ -44,42 +42,19 @@ pub struct Link {
 /// Returns all pages, the README first.
 #[must_use]
 pub fn all() -> Vec<Page> {
-    let mut paths = vec![root().join("README.md")];
-    collect(&root().join("docs"), &mut paths);
-    for page in ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"] {
-        paths.push(root().join(page));
-    }
-    paths.iter().map(|path| read(path)).collect()
+    let mut paths = vec!["README.md".to_owned()];
+    let files = project::files("docs").into_iter();
+    paths.extend(files.filter(|path| path.ends_with(".md")));
+    paths.extend(["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned));
+    paths.iter().map(|path| page(path)).collect()
 }
 
 /// Returns the page at a path relative to the project's root.
 #[must_use]
 pub fn page(path: &str) -> Page {
-    read(&root().join(path))
-}
-
-fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(folder).expect("the folder can be read");
-    let mut entries: Vec<_> = entries
-        .map(|entry| entry.expect("the entry can be read").path())
-        .collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            collect(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "md") {
-            found.push(path);
-        }
-    }
-}
-
-fn read(path: &Path) -> Page {
-    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let relative = path
-        .strip_prefix(root())
-        .expect("the path is below the root");
+    let text = project::text(path);
     let mut page = Page {
-        path: relative.to_str().expect("the path is UTF-8").into(),
+        path: path.into(),
         blocks: Vec::new(),
         links: Vec::new(),
         anchors: Vec::new(),
@@ -134,13 +109,7 @@ fn read(path: &Path) -> Page {
 
 /// Returns the anchor that GitHub gives a heading.
 fn anchor(heading: &str) -> String {
-    heading
-        .to_lowercase()
-        .chars()
-        .filter_map(|character| match character {
-            ' ' => Some('-'),
-            '-' | '_' => Some(character),
-            _ => character.is_alphanumeric().then_some(character),
-        })
-        .collect()
+    let is_kept = |char: &char| char.is_alphanumeric() || "-_".contains(*char);
+    let heading = heading.to_lowercase().replace(' ', "-");
+    heading.chars().filter(is_kept).collect()
 }

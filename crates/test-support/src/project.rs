@@ -1,6 +1,7 @@
 //! The project's files, and commands as a user runs them.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use xtask::root;
@@ -21,4 +22,22 @@ pub fn command(program: &str) -> Command {
 #[must_use]
 pub fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Returns the paths of all files below a folder of the project, relative to the project's root.
+#[must_use]
+pub fn files(folder: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(root().join(folder)).expect("the folder can be read") {
+        let entry = entry.expect("the entry can be read");
+        let name = entry.file_name().into_string();
+        let path = format!("{folder}/{}", name.expect("the name is UTF-8"));
+        if entry.path().is_dir() {
+            files.extend(self::files(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort_by(|one, other| Path::new(one).cmp(Path::new(other)));
+    files
 }

@@ -105,18 +105,11 @@ impl Config {
                 source == name || source == "aws" && aws_rank(name, REQUEST_NAMES).is_some()
             })
         };
-        if config.from.contains(&config.header) {
-            return None;
-        }
-        if let Some(original) = &config.original
-            && (*original == config.header || read(original))
-        {
-            return None;
-        }
-        if config.on_invalid == "reject" && config.rejects_own_ids() {
-            return None;
-        }
-        Some(config)
+        let original = config.original.as_ref();
+        let is_contradiction = config.from.contains(&config.header)
+            || original.is_some_and(|original| *original == config.header || read(original))
+            || config.on_invalid == "reject" && config.rejects_own_ids();
+        (!is_contradiction).then_some(config)
     }
 
     /// Returns whether a proxy with this configuration rejects ids that another one like it gives.
@@ -124,13 +117,10 @@ impl Config {
     pub fn rejects_own_ids(&self) -> bool {
         let digits_only = self.generate == "hex32" && self.from.is_empty();
         let is_too_short = self.max_length < if digits_only { 32 } else { 36 };
-        let reads_values = self
-            .from
-            .iter()
-            .any(|source| !["traceparent", "x-amzn-trace-id"].contains(&source.as_str()));
+        let is_trace = |source: &String| source == "traceparent" || source == "x-amzn-trace-id";
         let gives_others = self.generate == "hex32"
             || self.from.iter().any(|source| source == "traceparent")
-            || self.non_uuid == "verbatim" && reads_values;
+            || self.non_uuid == "verbatim" && !self.from.iter().all(is_trace);
         is_too_short || self.accept == "uuid" && gives_others
     }
 
@@ -175,11 +165,9 @@ fn settings(json: &Value) -> Option<Vec<(String, &Value)>> {
     for (key, value) in json.as_object()? {
         if key.starts_with('_') {
             continue;
-        }
-        if key.contains('.') {
+        } else if key.contains('.') {
             return None;
-        }
-        if ["incoming", "adopt", "response"].contains(&key.as_str()) {
+        } else if ["incoming", "adopt", "response"].contains(&key.as_str()) {
             for (below, value) in value.as_object()? {
                 if !below.starts_with('_') {
                     found.push((format!("{key}.{below}"), value));
@@ -391,49 +379,28 @@ impl Config {
     /// The id to adopt and the header it is from.
     fn adopted(&self, lines: &[Line]) -> Option<(Vec<u8>, String)> {
         for source in &self.from {
-            let mut candidates: Vec<((usize, usize), String, &[u8])> = Vec::new();
-            for (name, value) in lines {
+            let candidate = |(name, value): &Line| {
                 let name = latin_1(name).to_ascii_lowercase();
-                if source == "aws" {
-                    if name != self.header
-                        && let Some(rank) = aws_rank(&name, REQUEST_NAMES)
-                    {
-                        candidates.push((rank, name, value));
-                    }
-                } else if name == *source {
-                    candidates.push(((0, 0), name, value));
-                }
-            }
+                let rank = match source.as_str() {
+                    "aws" if name == self.header => None,
+                    "aws" => aws_rank(&name, REQUEST_NAMES),
+                    _ => (name == *source).then_some((0, 0)),
+                };
+                Some((rank?, name, value.clone()))
+            };
+            let mut candidates: Vec<_> = lines.iter().filter_map(candidate).collect();
             candidates.sort_by_key(|(rank, ..)| *rank); // keeps the order of equal ones
             for (_, name, value) in candidates {
-                let ids: Vec<Vec<u8>> = match source.as_str() {
-                    "x-amzn-trace-id" => trace_roots(value)
-                        .into_iter()
-                        .filter(|root| root.len() <= self.max_length)
-                        .map(|root| derived(root.as_bytes()))
-                        .collect(),
-                    "traceparent" => trace_id(value)
-                        .into_iter()
-                        .filter(|id| id.len() <= self.max_length)
-                        .map(String::into_bytes)
-                        .collect(),
-                    _ => self
-                        .usable(value, |value| match self.non_uuid.as_str() {
-                            "verbatim" => {
-                                self.problem(value).is_none() && provisional_uuid(value).is_none()
-                            }
-                            _ => is_visible(value),
-                        })
-                        .into_iter()
-                        .filter_map(|value| match self.non_uuid.as_str() {
-                            _ if is_rfc9562(&value) => Some(value.to_ascii_lowercase()),
-                            "derive" => Some(derived(&value)),
-                            "verbatim" => Some(value),
-                            _ => None,
-                        })
-                        .collect(),
+                let is_short = |id: &String| id.len() <= self.max_length;
+                let id = match source.as_str() {
+                    "x-amzn-trace-id" => {
+                        let root = trace_roots(&value).into_iter().find(is_short);
+                        root.map(|root| derived(root.as_bytes()))
+                    }
+                    "traceparent" => trace_id(&value).filter(is_short).map(String::into_bytes),
+                    _ => self.value_to_adopt(&value),
                 };
-                if let Some(id) = ids.into_iter().next() {
+                if let Some(id) = id {
                     let plain = name.trim_start_matches("x-amzn-remapped-");
                     let shown = match source.as_str() {
                         "aws" if plain != name => format!("x-amzn-remapped-{plain}"),
@@ -444,6 +411,20 @@ impl Config {
             }
         }
         None
+    }
+
+    fn value_to_adopt(&self, value: &[u8]) -> Option<Vec<u8>> {
+        let is_allowed = |value: &[u8]| match self.non_uuid.as_str() {
+            "verbatim" => self.problem(value).is_none() && provisional_uuid(value).is_none(),
+            _ => is_visible(value),
+        };
+        let mut values = self.usable(value, is_allowed).into_iter();
+        values.find_map(|value| match self.non_uuid.as_str() {
+            _ if is_rfc9562(&value) => Some(value.to_ascii_lowercase()),
+            "derive" => Some(derived(&value)),
+            "verbatim" => Some(value),
+            _ => None,
+        })
     }
 
     /// Returns the values between the commas that can be adopted: those for which `is_allowed` holds
@@ -550,15 +531,14 @@ impl Config {
         if ours.iter().any(is_usable) || is_a_pair {
             return None;
         }
-        let mut found: Vec<_> = lines
-            .iter()
-            .filter_map(|(name, value)| {
-                let rank = aws_rank(&latin_1(name).to_ascii_lowercase(), RESPONSE_NAMES)?;
-                Some((rank, self.usable(value, is_safe).into_iter().next()?))
-            })
-            .collect();
-        found.sort_by_key(|(rank, _)| *rank);
-        found.into_iter().next().map(|(_, value)| value)
+        let candidates = lines.iter().filter_map(|(name, value)| {
+            let rank = aws_rank(&latin_1(name).to_ascii_lowercase(), RESPONSE_NAMES)?;
+            Some((rank, self.usable(value, is_safe).into_iter().next()?))
+        });
+        // Of equal ones the first.
+        candidates
+            .min_by_key(|(rank, _)| *rank)
+            .map(|(_, value)| value)
     }
 }
 
@@ -593,11 +573,8 @@ fn is_hex(text: &str, length: usize) -> bool {
 fn is_uuid_form(value: &[u8]) -> bool {
     let text = latin_1(value);
     let parts: Vec<_> = text.split('-').collect();
-    parts.len() == 5
-        && parts
-            .iter()
-            .zip([8, 4, 4, 4, 12])
-            .all(|(part, length)| is_hex(part, length))
+    let mut lengths = parts.iter().zip([8, 4, 4, 4, 12]);
+    parts.len() == 5 && lengths.all(|(part, length)| is_hex(part, length))
 }
 
 fn is_rfc9562(value: &[u8]) -> bool {
@@ -638,11 +615,9 @@ fn trace_id(value: &[u8]) -> Option<String> {
     let text = latin_1(value);
     let text = text.trim_matches([' ', '\t']);
     let parts: Vec<_> = text.split('-').collect();
+    let mut lengths = parts.iter().zip([2, 32, 16, 2]);
     let is_valid = parts.len() >= 4
-        && [2, 32, 16, 2]
-            .iter()
-            .zip(&parts)
-            .all(|(length, part)| is_hex(part, *length) && part.to_lowercase() == *part)
+        && lengths.all(|(part, length)| is_hex(part, length) && part.to_lowercase() == **part)
         && parts[0] != "ff"
         && (parts[0] != "00" || text.len() == 55)
         && parts[1] != "0".repeat(32)

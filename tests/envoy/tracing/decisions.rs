@@ -105,7 +105,7 @@ fn each_tracer_decides_as_with_envoys_own_ids(_: &Testbed) {
     let testbed = TracingTestbed::start(|collector| {
         let listener = |tracer: Tracer, ids| -> Value {
             let mut listener = listener(&name(tracer, ids), ids);
-            at(&mut listener, MANAGER)["tracing"] = tracer.tracing(100, collector);
+            at(&mut listener, MANAGER)["tracing"] = tracer.tracing(100, collector.udp);
             listener
         };
         let ids = [Ids::Envoy, Ids::EnvoyAtEdge].into_iter();

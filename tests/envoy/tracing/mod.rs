@@ -6,12 +6,14 @@ pub mod decisions;
 pub mod one_id;
 pub mod proportions;
 pub mod provisional_id;
-mod tracers;
+pub mod tracers;
 
 use serde_json::{Value, json};
 use xtask::envoy::{self, Process};
 
-use crate::testbed::{self, MANAGER, PLUGIN, at, filters, listeners, string_value, with_protocol};
+use crate::testbed::{
+    self, MANAGER, PLUGIN, at, filters, listeners, routes, string_value, with_protocol,
+};
 use collector::Collector;
 use test_support::cases::Line;
 use test_support::client::{Connection, Request, Response};
@@ -48,28 +50,15 @@ fn listener(name: &str, ids: Ids) -> Value {
         filters(&mut listener).remove(0);
     }
     let manager = at(&mut listener, MANAGER);
-    manager["route_config"] = json!({"validate_clusters": false, "virtual_hosts": [
-        {"name": "no route", "domains": ["nowhere"]},
-        {"name": "all", "domains": ["*"], "routes": [
-            {"match": {"prefix": "/moved"},
-             "route": {"cluster": "upstream", "internal_redirect_policy": {}}},
-            {"match": {"prefix": "/redirect"}, "redirect": {"path_redirect": "/elsewhere"}},
-            {"match": {"prefix": "/unknown"}, "route": {"cluster": "unknown"}},
-            {"match": {"prefix": "/"}, "route": {"cluster": "upstream"}},
-        ]},
-    ]});
+    manager["route_config"] = routes();
     if ids == Ids::FilterWithoutMutation {
         manager["early_header_mutation_extensions"].take();
     }
     if matches!(ids, Ids::Envoy | Ids::EnvoyAtEdge) {
         manager["generate_request_id"] = true.into();
-        for setting in [
-            "early_header_mutation_extensions",
-            "request_id_extension",
-            "local_reply_config",
-        ] {
-            manager[setting].take();
-        }
+        manager["early_header_mutation_extensions"].take();
+        manager["request_id_extension"].take();
+        manager["local_reply_config"].take();
     }
     if ids == Ids::EnvoyAtEdge {
         manager["use_remote_address"] = true.into();
@@ -98,7 +87,7 @@ impl TracingTestbed {
         config["static_resources"] = json!({
             "listeners": listeners(&collector),
             "clusters": [
-                cluster("upstream", upstream.port),
+                cluster("demo", upstream.port),
                 with_protocol(cluster("collector", collector.http2), "http2_protocol_options"),
             ],
         });

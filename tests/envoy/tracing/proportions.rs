@@ -18,7 +18,8 @@ fn ten_and_fifty_percent_of_the_traces_that_begin_here_are_sampled(_: &Testbed) 
             for ids in [Ids::Filter, Ids::FilterWithoutTrust] {
                 for percentage in PERCENTAGES {
                     let mut listener = listener(&name(tracer, ids, percentage), ids);
-                    at(&mut listener, MANAGER)["tracing"] = tracer.tracing(percentage, collector);
+                    at(&mut listener, MANAGER)["tracing"] =
+                        tracer.tracing(percentage, collector.udp);
                     listeners.push(listener);
                 }
             }

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::tracing::collector::Collector;
 use test_support::cases::Line;
 use test_support::client::Headers;
 use test_support::message::values;
@@ -28,23 +27,22 @@ impl Tracer {
         Self::SkyWalking,
     ];
 
-    /// Returns the tracing of a connection manager that samples this percentage of the traces that begin here.
-    pub fn tracing(self, percentage: u32, collector: &Collector) -> Value {
+    /// Returns the tracing of a connection manager that samples this percentage of the traces that begin here. Spans
+    /// go to the cluster `collector`, but those of X-Ray to a UDP port.
+    pub fn tracing(self, percentage: u32, udp_port: u16) -> Value {
         let manifest = json!({
             "version": 2,
             "rules": [],
             "default": {"fixed_target": 0, "rate": f64::from(percentage) / 100.0},
         });
         let grpc = json!({"envoy_grpc": {"cluster_name": "collector"}});
-        let (name, message, mut config) = match self {
+        let (name, mut config) = match self {
             Self::OpenTelemetry | Self::OpenTelemetryWithSampler => (
-                "opentelemetry",
-                "OpenTelemetryConfig",
+                "OpenTelemetry",
                 json!({"grpc_service": grpc, "service_name": "test"}),
             ),
             Self::Zipkin => (
-                "zipkin",
-                "ZipkinConfig",
+                "Zipkin",
                 json!({
                     "collector_cluster": "collector",
                     "collector_endpoint": "/spans",
@@ -52,49 +50,42 @@ impl Tracer {
                 }),
             ),
             Self::Datadog => (
-                "datadog",
-                "DatadogConfig",
+                "Datadog",
                 json!({"collector_cluster": "collector", "service_name": "test"}),
             ),
             Self::XRay => (
-                "xray",
-                "XRayConfig",
+                "XRay",
                 json!({
                     "daemon_endpoint":
-                        {"protocol": "UDP", "address": "127.0.0.1", "port_value": collector.udp},
+                        {"protocol": "UDP", "address": "127.0.0.1", "port_value": udp_port},
                     "segment_name": "test",
                     "sampling_rule_manifest": {"inline_string": manifest.to_string()},
                 }),
             ),
             Self::SkyWalking => (
-                "skywalking",
-                "SkyWalkingConfig",
+                "SkyWalking",
                 json!({
                     "grpc_service": grpc,
                     "client_config": {"service_name": "test", "instance_name": "test"},
                 }),
             ),
         };
-        config["@type"] = format!("type.googleapis.com/envoy.config.trace.v3.{message}").into();
+        config["@type"] = format!("type.googleapis.com/envoy.config.trace.v3.{name}Config").into();
         if self == Self::OpenTelemetryWithSampler {
             let sampler = |name: &str, message: &str, mut config: Value| {
-                config["@type"] = format!(
-                    "type.googleapis.com/envoy.extensions.tracers.opentelemetry.samplers.v3.{message}"
-                )
-                .into();
+                let package = "envoy.extensions.tracers.opentelemetry.samplers.v3";
+                config["@type"] = format!("type.googleapis.com/{package}.{message}").into();
                 let name = format!("envoy.tracers.opentelemetry.samplers.{name}");
                 json!({"name": name, "typed_config": config})
             };
+            let ratio = json!({"sampling_percentage": {"numerator": percentage}});
             let ratio = sampler(
                 "trace_id_ratio_based",
                 "TraceIdRatioBasedSamplerConfig",
-                json!({"sampling_percentage": {"numerator": percentage}}),
+                ratio,
             );
-            config["sampler"] = sampler(
-                "parent_based",
-                "ParentBasedSamplerConfig",
-                json!({"wrapped_sampler": ratio}),
-            );
+            let parent = json!({"wrapped_sampler": ratio});
+            config["sampler"] = sampler("parent_based", "ParentBasedSamplerConfig", parent);
         }
         let random_sampling = match self {
             // The sampler decides, or the rules of X-Ray do.
@@ -105,49 +96,48 @@ impl Tracer {
             "random_sampling": {"value": random_sampling},
             // SkyWalking passes on a trace only by the span of a request to the upstream.
             "spawn_upstream_span": self == Self::SkyWalking,
-            "provider": {"name": format!("envoy.tracers.{name}"), "typed_config": config},
+            "provider": {
+                "name": format!("envoy.tracers.{}", name.to_lowercase()),
+                "typed_config": config,
+            },
         })
+    }
+
+    /// Returns the header that passes on a trace.
+    fn header(self) -> &'static str {
+        match self {
+            Self::OpenTelemetry | Self::OpenTelemetryWithSampler => "traceparent",
+            Self::Zipkin => "x-b3-traceid",
+            Self::Datadog => "x-datadog-trace-id",
+            Self::XRay => "x-amzn-trace-id",
+            Self::SkyWalking => "sw8",
+        }
     }
 
     /// Returns the header lines of a client's trace that is sampled or not.
     pub fn parent(self, is_sampled: bool) -> Vec<Line> {
-        let flag = u8::from(is_sampled);
-        let (name, value) = match self {
-            Self::OpenTelemetry | Self::OpenTelemetryWithSampler => (
-                "traceparent",
-                format!("00-{}-b7ad6b7169203331-0{flag}", self.trace_id()),
-            ),
-            Self::Zipkin => {
-                return vec![
-                    ("x-b3-traceid", self.trace_id().into()),
-                    ("x-b3-spanid", b"b7ad6b7169203331".to_vec()),
-                    ("x-b3-sampled", flag.to_string().into()),
-                ];
+        let (trace, flag) = (self.trace_id(), u8::from(is_sampled));
+        let value = match self {
+            Self::OpenTelemetry | Self::OpenTelemetryWithSampler => {
+                format!("00-{trace}-b7ad6b7169203331-0{flag}")
             }
-            Self::Datadog => {
-                return vec![
-                    ("x-datadog-trace-id", self.trace_id().into()),
-                    ("x-datadog-parent-id", b"67667974448284343".to_vec()),
-                    ("x-datadog-sampling-priority", flag.to_string().into()),
-                ];
-            }
-            Self::XRay => (
-                "x-amzn-trace-id",
-                format!(
-                    "Root={};Parent=53995c3f42cd8ad8;Sampled={flag}",
-                    self.trace_id()
-                ),
-            ),
+            Self::Zipkin | Self::Datadog => trace.into(),
+            Self::XRay => format!("Root={trace};Parent=53995c3f42cd8ad8;Sampled={flag}"),
             // Its texts are in base64.
-            Self::SkyWalking => (
-                "sw8",
-                format!(
-                    "{flag}-{}-c2VnbWVudA==-0-Y2xpZW50-Y2xpZW50-L2NsaWVudA==-dGVzdA==",
-                    self.trace_id()
-                ),
-            ),
+            Self::SkyWalking => {
+                format!("{flag}-{trace}-c2VnbWVudA==-0-Y2xpZW50-Y2xpZW50-L2NsaWVudA==-dGVzdA==")
+            }
         };
-        vec![(name, value.into())]
+        let mut lines = vec![(self.header(), value.into())];
+        let flag = flag.to_string().into();
+        if self == Self::Zipkin {
+            lines.push(("x-b3-spanid", b"b7ad6b7169203331".to_vec()));
+            lines.push(("x-b3-sampled", flag));
+        } else if self == Self::Datadog {
+            lines.push(("x-datadog-parent-id", b"67667974448284343".to_vec()));
+            lines.push(("x-datadog-sampling-priority", flag));
+        }
+        lines
     }
 
     /// Returns the id of the client's trace, as it stands in headers.
@@ -166,37 +156,19 @@ impl Tracer {
     /// trace is the client's.
     pub fn propagated_decision(self, headers: &Headers) -> (String, bool) {
         let text = |name| match values(headers, name)[..] {
-            [value] => String::from_utf8_lossy(value).into_owned(),
+            [value] => String::from_utf8_lossy(value),
             _ => "nothing".into(),
         };
-        let (trace, flag) = match self {
-            Self::OpenTelemetry | Self::OpenTelemetryWithSampler => {
-                let trace = text("traceparent");
-                let flag = trace.rsplit('-').next().unwrap_or_default();
-                let flag = flag.trim_start_matches('0');
-                let flag = if flag.is_empty() { "0" } else { flag }.to_owned();
-                (trace, flag)
-            }
-            Self::Zipkin => (text("x-b3-traceid"), text("x-b3-sampled")),
-            Self::Datadog => (
-                text("x-datadog-trace-id"),
-                text("x-datadog-sampling-priority"),
-            ),
-            Self::XRay => {
-                let trace = text("x-amzn-trace-id");
-                let flag = trace
-                    .split("Sampled=")
-                    .nth(1)
-                    .unwrap_or("nothing")
-                    .to_owned();
-                (trace, flag)
-            }
-            Self::SkyWalking => {
-                let trace = text("sw8");
-                let flag = trace.split('-').next().unwrap_or_default().to_owned();
-                (trace, flag)
-            }
+        let trace = text(self.header());
+        let (zipkin, datadog) = (text("x-b3-sampled"), text("x-datadog-sampling-priority"));
+        let decision = match self {
+            Self::OpenTelemetry | Self::OpenTelemetryWithSampler => trace.rsplit("-0").next(),
+            Self::Zipkin => Some(&*zipkin),
+            Self::Datadog => Some(&*datadog),
+            Self::XRay => trace.split("Sampled=").nth(1),
+            Self::SkyWalking => trace.split('-').next(),
         };
-        (flag, trace.contains(self.trace_id()))
+        let decision = decision.unwrap_or("nothing").to_owned();
+        (decision, trace.contains(self.trace_id()))
     }
 }

@@ -25,14 +25,7 @@ fn kept() -> Vec<Case> {
         case("a UUID in upper case is kept as it is").id(UUID.to_uppercase()).kept(),
         case("a UUID of any version is kept").id("d57c3a72-f9fc-ac6c-82d3-f5d8614c8791").kept(),
         case("a nil UUID is kept: the client sent it as its id").id("00000000-0000-0000-0000-000000000000").kept(),
-        case("a version 7 UUID is kept").id("01890a5d-ac96-774b-bcce-b302099a8057").kept(),
         case("32 hexadecimal digits are kept").id("0123456789abcdef0123456789abcdef").kept(),
-        case("a ULID is kept").id("01ARZ3NDEKTSV4RRFFQ69G5FAV").kept(),
-        case("a CloudFront id is kept").id("SOX4xwn4XV6Q4rgb7XiVGOHms_BGlTAC4KyHmureZmBNrjGdRLiNIQ==").kept(),
-        case("an API Gateway id is kept").id("Mc7UVioPPHcEKPA=").kept(),
-        case("Kong's id is kept").id("9c2f8e71-6a5d-4b1e-8b7a-2d3f0c1e4a59#42").kept(),
-        case("a trace header's root is kept").id("1-67891233-abcdef012345678912345678").kept(),
-        case("a URN is kept").id("urn:uuid:0f8fad5b-d9cb-469f-a165-70867728950e").kept(),
         case("one byte is kept").id("a").kept(),
         case("a hyphen is kept: the client sent it as its id").id("-").kept(),
         case("all safe bytes are kept").id("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=:@#").kept(),
@@ -53,18 +46,16 @@ fn missing() -> Vec<Case> {
         case("a blank id is a missing one").id(" \t "),
         case("nothing but commas is a missing one").id(",, ,"),
         case("two empty ids are a missing one").id("").id(""),
-        case("another header that looks like it is not it").header("x-request-id-2", "a").header("request-id", "b"),
+        case("other headers hold no request id").header("x-request-id-2", "a").header("request-id", "b")
+            .header("x-correlation-id", "c").header("x-amz-cf-id", "SOX4xwn4XV6Q4rgb7XiVGOHms==")
+            .header("x-amzn-trace-id", "Root=1-67891233-abcdef012345678912345678"),
         case("an underscore makes another name").header("x_request_id", "a"),
-        case("a correlation id is not a request id").header("x-correlation-id", "a"),
-        case("the AWS trace header is no request id").header("x-amzn-trace-id", "Root=1-67891233-abcdef012345678912345678"),
-        case("the CloudFront id is no request id").header("x-amz-cf-id", "SOX4xwn4XV6Q4rgb7XiVGOHms=="),
     ]
 }
 
 fn invalid() -> Vec<Case> {
     let mut cases = vec![
         case("201 bytes are too long").id("a".repeat(201)).replaced("too_long"),
-        case("8000 bytes are too long").id("a".repeat(8000)).replaced("too_long"),
         case("the length counts before the bytes do").id("\u{e9}".repeat(200)).replaced("too_long"),
         case("a blank inside is a bad byte").id("a b").replaced("bad_byte"),
         case("a tab inside is a bad byte").id("a\tb").replaced("bad_byte"),
@@ -74,22 +65,17 @@ fn invalid() -> Vec<Case> {
         case("a truncated UTF-8 sequence is bad").id(b"a\xf0\x9f\x98").replaced("bad_byte"),
         case("one bad byte at the end is enough").id(format!("{}\u{80}", "a".repeat(150))).replaced("bad_byte"),
         case("an invalid id gives way to AWS's").id("a b").header("x-amzn-requestid", S3).replaced_by(FROM_S3, "bad_byte"),
-        case("a too long id gives way to AWS's").header("x-amz-request-id", UUID).id("a".repeat(201))
-            .replaced_by(UUID, "too_long"),
     ];
     // Every byte that HTTP lets through and the safe set does not have. A comma is a list.
-    for byte in b"!\"$%&'()*;<>?[\\]^`{|}" {
-        cases.push(
-            case(Box::leak(format!("the byte {} is bad", byte.escape_ascii()).into_boxed_str())).id([b'a', *byte, b'z'])
-                .replaced("bad_byte"));
-    }
+    cases.extend(b"!\"$%&'()*;<>?[\\]^`{|}".map(|byte| {
+        case(format!("the byte {} is bad", byte.escape_ascii()).leak()).id([b'a', byte, b'z']).replaced("bad_byte")
+    }));
     cases
 }
 
 fn repeated() -> Vec<Case> {
     vec![
         case("equal ids are one").id("id-1").id("id-1").kept_as("id-1"),
-        case("three equal ids are one").id("id-1").id("id-1").id("id-1").kept_as("id-1"),
         case("equal ids in one line are one").id("id-1, id-1").kept_as("id-1"),
         case("an empty id beside a valid one does not count").id("").id("id-1").kept(),
         case("a valid id beside an empty one counts").id("id-1").id("").kept_as("id-1").unwritten(),
@@ -101,8 +87,6 @@ fn repeated() -> Vec<Case> {
         case("two equal ids that are too long are too long").id("a".repeat(201)).id("a".repeat(201)).replaced("too_long"),
         case("different ids that are too long are different").id("a".repeat(201)).id("b".repeat(201)).replaced("duplicate"),
         case("two ids of 200 bytes are one").id("a".repeat(200)).id("a".repeat(200)).kept_as("a".repeat(200)),
-        case("different ids give way to AWS's").id("id-1").id("id-2").header("x-amzn-requestid", UUID)
-            .replaced_by(UUID, "duplicate"),
     ]
 }
 
@@ -123,14 +107,10 @@ fn adopted() -> Vec<Case> {
             .adopted(UUID, "x-amz-request-id"),
         case("a remapped name").header("x-amzn-remapped-x-amzn-requestid", UUID)
             .adopted(UUID, "x-amzn-remapped-x-amzn-requestid"),
-        case("the spelling of API Gateway").header("X-Amzn-Remapped-X-Amzn-RequestId", UUID)
-            .adopted(UUID, "x-amzn-remapped-x-amzn-requestid"),
         case("each name may be remapped").header("x-amzn-remapped-x-amz-request-id", UUID)
             .adopted(UUID, "x-amzn-remapped-x-amz-request-id"),
         case("a remapped name may be remapped").header("x-amzn-remapped-x-amzn-remapped-x-amzn-requestid", UUID)
             .adopted(UUID, "x-amzn-remapped-x-amzn-requestid"),
-        case("remapped thrice").header("x-amzn-remapped-x-amzn-remapped-x-amzn-remapped-x-amz-requestid", UUID)
-            .adopted(UUID, "x-amzn-remapped-x-amz-requestid"),
         case("any plain name goes before a remapped one").header("x-amzn-remapped-x-amzn-requestid", other)
             .header("x-amz-requestid", UUID).adopted(UUID, "x-amz-requestid"),
         case("once remapped goes before twice remapped").header("x-amzn-remapped-x-amzn-remapped-x-amzn-requestid", other)
@@ -140,14 +120,9 @@ fn adopted() -> Vec<Case> {
             .adopted(UUID, "x-amzn-requestid"),
         case("a version 1 UUID is adopted").header("x-amzn-requestid", "6a7e8feb-b491-11cf-a9f1-bf3703467718")
             .adopted("6a7e8feb-b491-11cf-a9f1-bf3703467718", "x-amzn-requestid"),
-        case("a version 5 UUID of SQS is adopted").header("x-amzn-requestid", "bf47d091-2129-5320-a332-89647ef0d86b")
-            .adopted("bf47d091-2129-5320-a332-89647ef0d86b", "x-amzn-requestid"),
         case("a version 8 UUID is adopted").header("x-amzn-requestid", "bf47d091-2129-8320-b332-89647ef0d86b")
             .adopted("bf47d091-2129-8320-b332-89647ef0d86b", "x-amzn-requestid"),
         case("an S3 id is derived").header("x-amz-request-id", S3).adopted(FROM_S3, "x-amz-request-id"),
-        case("an S3 id is derived under any name").header("x-amzn-requestid", S3).adopted(FROM_S3, "x-amzn-requestid"),
-        case("a DynamoDB id is derived").header("x-amzn-requestid", "A5FGSJ9ET4OKB8183S9M47RQQBVV4KQNSO5AEMVJF66Q9ASUAAJG")
-            .adopted("73fd7932-c22e-5607-b7d3-2d1a0b3a937c", "x-amzn-requestid"),
         case("a Kinesis id, which would force a trace, is derived")
             .header("x-amzn-requestid", "d57c3a72-f9fc-ac6c-82d3-f5d8614c8791")
             .adopted("a89e725d-ae52-5083-a6da-4a0a5e1ddf81", "x-amzn-requestid"),
@@ -194,7 +169,7 @@ fn placeholders() -> Vec<Case> {
         "UUID_REPLACED_INVALID_REQUEST_ID",
     ]
     .map(|value| {
-        case(Box::leak(format!("the placeholder {value} is no id of AWS").into_boxed_str())).header("x-amzn-requestid", value)
+        case(format!("the placeholder {value} is no id of AWS").leak()).header("x-amzn-requestid", value)
             .unusable("x-amzn-requestid", "placeholder")
     })
     .to_vec()
@@ -207,18 +182,9 @@ fn claimed_signatures() -> Vec<Case> {
             .kept(),
         case("a claimed signature does not protect an invalid id").header("authorization", AUTHORIZATION).id("a b")
             .replaced("bad_byte"),
-        case("a claimed asymmetric signature does not protect an invalid id")
-            .header("authorization", AUTHORIZATION.replace("HMAC", "ECDSA-P256")).id("a b").replaced("bad_byte"),
-        case("a claimed signature does not protect different ids").header("authorization", AUTHORIZATION).id("mine")
-            .id("yours").replaced("duplicate"),
-        case("a claimed signature does not prevent a new id").header("authorization", AUTHORIZATION),
-        case("a claimed signature does not prevent adoption").header("authorization", AUTHORIZATION)
-            .header("x-amzn-requestid", UUID).adopted(UUID, "x-amzn-requestid"),
         case("a signature that the query claims does not protect an invalid id")
             .path("/key?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-SignedHeaders=host%3Bx-request-id&X-Amz-Signature=0")
             .id("a".repeat(201)).replaced("too_long"),
-        case("a query that names only the signed headers does not protect an invalid id")
-            .path("/?X-Amz-SignedHeaders=x-request-id").id("x\" onload=\"1").replaced("bad_byte"),
         case("a signature of another scheme does not protect an invalid id")
             .header("signature-input", "sig1=(\"x-request-id\");keyid=\"k\"").id("a b").replaced("bad_byte"),
     ]
@@ -252,9 +218,9 @@ fn provisional() -> Vec<Case> {
 fn others() -> Vec<Case> {
     vec![
         case("other headers arrive as they were sent").header("cookie", format!("session={}", "c".repeat(3000)))
-            .header("x-bytes", b"\x80\xff caf\xe9").header("x-empty", "").header("x-twice", "1").header("x-twice", "2").header(
-            "traceparent",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").header("x-amz-id-2", "host").id("mine").kept(),
+            .header("x-bytes", b"\x80\xff caf\xe9").header("x-empty", "").header("x-twice", "1").header("x-twice", "2")
+            .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+            .header("x-amz-id-2", "host").id("mine").kept(),
         case("other headers arrive as they were sent beside a new id").header("x-bytes", b"\x80\xff caf\xe9")
             .header("x-empty", "").header("x-twice", "1").header("x-twice", "2").header("x-amzn-requestid", b"\xff")
             .unusable("x-amzn-requestid", "bad_byte"),
@@ -286,8 +252,6 @@ fn normalized() -> Vec<Case> {
         case("x-amzn-request-id gets the one name").upstream("x-amzn-request-id", UUID).aws_id(UUID),
         case("a Cognito id gets the one name").upstream("x-amz-cognito-request-id", UUID).aws_id(UUID),
         case("a remapped id gets the one name").upstream("x-amzn-Remapped-x-amzn-RequestId", UUID).aws_id(UUID),
-        case("a twice remapped id gets the one name").upstream("x-amzn-remapped-x-amzn-remapped-x-amz-request-id", UUID)
-            .aws_id(UUID),
         case("an id that has the one name stays").upstream("x-amzn-requestid", UUID)
             .upstream("apigw-requestid", "Mc7UVioPPHcEKPA="),
         case("AWS's spelling of the one name is the one name").upstream("x-amzn-RequestId", UUID)
@@ -311,7 +275,6 @@ fn normalized() -> Vec<Case> {
         case("the first of several lines is published").upstream("apigw-requestid", "first")
             .upstream("apigw-requestid", "second").aws_id("first"),
         case("S3's ids stay a pair").upstream("x-amz-request-id", S3).upstream("x-amz-id-2", "host/id=="),
-        case("S3's ids stay a pair in any order").upstream("x-amz-id-2", "host/id==").upstream("x-amz-request-id", S3),
         case("S3's ids beside an unusable one under the one name").upstream("x-amz-id-2", "host/id==")
             .upstream("x-amzn-requestid", "-").upstream("x-amz-request-id", S3).aws_id(S3),
         case("no AWS id: nothing is published").upstream("x-amz-cf-id", "cf").upstream("x-amzn-trace-id", "Root=1-2-3"),
