@@ -19,7 +19,7 @@ tests![
     a_host_without_timers_is_named_in_one_line,
 ];
 
-/// The counters of the filter, by their names behind `wasmcustom.request_id_filter.`.
+/// Returns the counters of the filter, by their names behind `wasmcustom.request_id_filter.`.
 pub fn counters(envoy: &Process) -> BTreeMap<String, u64> {
     let statistics = envoy.get("/stats?filter=^wasmcustom");
     let statistics = statistics.expect("Envoy shows its statistics");

@@ -27,7 +27,7 @@ pub struct Message {
     pub response: Vec<Line>,
 }
 
-/// The path to which Envoy is redirected internally if a path begins with `/moved`.
+/// The path to which the upstream redirects a request for `/moved`, and Envoy with it.
 pub const MOVED_TO: &str = "/echo";
 
 impl Message {
@@ -44,7 +44,7 @@ pub struct Outcome {
     pub body: Vec<u8>,
 }
 
-/// Whether a value ends its line early, so that the rest of the message is undefined.
+/// Returns whether a value ends its line early, so that the rest of the message is undefined.
 pub fn has_line_break(lines: &[Line]) -> bool {
     lines
         .iter()
@@ -72,7 +72,7 @@ impl fmt::Display for Outcome {
 }
 
 impl Outcome {
-    /// The path and the header lines that reached the upstream.
+    /// Returns the path and the header lines that reached the upstream.
     pub fn received(&self) -> (Vec<u8>, Vec<Line>) {
         let (first, lines) = parse(&self.body).expect("the body repeats a request");
         let path = first.split(|&byte| byte == b' ').nth(1);
@@ -80,7 +80,7 @@ impl Outcome {
     }
 }
 
-/// The first line and the header lines of a head; `None` if a line is no header.
+/// Returns the first line and the header lines of a head, or `None` if a line is not a header.
 pub fn parse(head: &[u8]) -> Option<(Vec<u8>, Vec<Line>)> {
     let mut first = None;
     let mut lines = Vec::new();
@@ -140,7 +140,7 @@ pub fn over_http1(port: u16, messages: &[Message]) -> Vec<Outcome> {
     messages.iter().map(exchange).collect()
 }
 
-/// The lines that the HTTP/2 library sends: it has no control bytes in values.
+/// Returns those lines that the HTTP/2 library can send: it refuses control bytes in values.
 pub fn as_http2(lines: &[Line]) -> Vec<Line> {
     lines
         .iter()
@@ -183,8 +183,8 @@ pub fn over_http2(port: u16, messages: &[Message]) -> Vec<Outcome> {
     })
 }
 
-/// Sends a request with this id, of any bytes, in frames made by hand. What reached the upstream;
-/// nothing if Envoy refuses.
+/// Sends a request with this id, of any bytes, in frames made by hand. Returns what the upstream received, or nothing
+/// if Envoy refuses the request.
 pub fn over_raw_http2(port: u16, id: &[u8]) -> Vec<u8> {
     let fields: [(&[u8], &[u8]); 5] = [
         (b":method", b"GET"),

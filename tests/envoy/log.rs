@@ -55,7 +55,7 @@ fn set_level(testbed: &Testbed, level: &str) {
     testbed.envoy.post(&path).expect("Envoy takes the level");
 }
 
-/// How many lines of the filter one more request makes.
+/// Sends one more request, and returns how many lines the filter logs about it.
 fn lines_of_a_request(testbed: &Testbed) -> usize {
     let path = testbed.unique("/");
     let mark = testbed.envoy.mark();

@@ -13,7 +13,7 @@ tests![
     a_rejected_grpc_request_gets_a_status_of_grpc,
 ];
 
-/// With and without an id of the client's.
+/// Whether the client sent an id or not.
 fn replies_of_envoy_carry_the_id(testbed: &Testbed) {
     let nonsense = Reply::Bytes(b"nonsense\r\n\r\n".to_vec());
     for (status, host, path, upstream) in [

@@ -132,7 +132,8 @@ impl Proxy {
         let is_last = |line: &str| is_access_log(line) && line.contains(last_details);
         let mut logged = lines_until(&self.envoy, mark, is_last);
         logged.retain(|line| is_access_log(line));
-        let parse = |line: &String| serde_json::from_str(line).expect("the text is valid JSON");
+        let parse =
+            |line: &String| serde_json::from_str(line).expect("the access log consists of JSON");
         let received = |(path, before)| self.upstream.received(path).split_off(before);
         RoundTrip {
             response,
@@ -167,14 +168,14 @@ impl RoundTrip {
             for line in &self.logged {
                 assert_eq!(line["request_id"], *id, "{self:#?}");
             }
-            let last = self.logged.last().expect("there is a line");
+            let last = self.logged.last().expect("the access log has a line");
             assert_eq!(last["response_request_id"], *id, "{self:#?}");
         }
         ids[0].to_vec()
     }
 }
 
-/// Has Envoy fetch its answer for a 503 from `/last`.
+/// Returns the filter that makes Envoy fetch its answer for a 503 from `/last`.
 fn error_page() -> Value {
     json!({
         "name": "envoy.filters.http.custom_response",
@@ -238,7 +239,7 @@ fn a_request_has_one_id_and_one_origin_after_redirects_and_with_two_plugins(_: &
     }
 }
 
-/// In Istio, for example, a gateway's plugin and one of the whole mesh, whose policies differ.
+/// In Istio, for example, a gateway can have a plugin of its own besides that of the whole mesh.
 fn two_plugins_with_different_policies_agree_on_the_id(_: &Testbed) {
     let policies = [
         "{}",
@@ -295,7 +296,7 @@ fn a_filter_in_between_that_changes_the_id_is_respected(_: &Testbed) {
         filters(listener).insert(1, lua);
     });
     let round_trip = proxy.send(0, "/last", &[]);
-    let id = String::from_utf8(round_trip.id("x-request-id")).expect("the text is UTF-8");
+    let id = String::from_utf8(round_trip.id("x-request-id")).expect("the id is ASCII");
     assert!(is_new(&id), "{id}");
 }
 

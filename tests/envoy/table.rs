@@ -49,7 +49,7 @@ pub fn trials(shared: &Arc<SharedTestbeds>) -> Vec<Trial> {
     trials
 }
 
-/// Whether tracing could change the id of a case. Envoy writes its decision into digit 15 of an id, and
+/// Returns whether tracing could change the id of a case. Envoy writes its decision into digit 15 of an id, and
 /// only if that is an `x-request-id` of 36 bytes (`UUIDRequestIDExtension::setTraceReason`).
 fn tracing_could_change(case: &Case) -> bool {
     let is_long_enough = match &case.verdict.id {
@@ -59,7 +59,7 @@ fn tracing_could_change(case: &Case) -> bool {
     case.header == "x-request-id" && is_long_enough
 }
 
-/// Before the exports that Envoy need not call are removed, so with all callbacks of the SDK.
+/// Its module still has the exports that Envoy does not need, so Envoy calls all callbacks of the SDK.
 fn the_module_of_cargo() -> Result<(), Failed> {
     let folder = root().join("target/plain-cargo");
     let built = project::command("cargo")
@@ -98,7 +98,7 @@ fn check(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<Vec<u8>>, logs_
     check_filter(case, exchange, &id, logs_origin);
 }
 
-/// The id, the same for the client, the upstream and the log.
+/// Checks that the client, the upstream and the access log have the same id, and returns it.
 fn check_id(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<Vec<u8>>) -> Vec<u8> {
     let response = exchange.response.all(case.header);
     let id = match case.echo {
@@ -149,7 +149,7 @@ fn as_logged(id: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What reaches the upstream.
+/// Checks what reached the upstream.
 fn check_request(case: &Case, exchange: &Exchange, id: &[u8]) {
     if case.rejected.is_some() {
         assert!(exchange.received.is_empty(), "{exchange:#?}");
@@ -173,7 +173,7 @@ fn check_request(case: &Case, exchange: &Exchange, id: &[u8]) {
     assert_eq!(others(received), others(&sent));
 }
 
-/// What reaches the client, apart from the id.
+/// Checks what reached the client, apart from the id.
 fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
     let response = &exchange.response;
     if let Some(detail) = case.rejected {
@@ -215,7 +215,7 @@ fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
     );
 }
 
-/// The host calls that the filter made, and the line that it logged.
+/// Checks the host calls that the filter made, and the line that it logged.
 fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
     let calls = exchange.traced("[vm->host] env.");
     const KNOWN: &str = "proxy_get_current_time_nanoseconds( proxy_get_header_map_pairs( \
@@ -251,7 +251,7 @@ fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
     assert_eq!(said, [case.verdict.log_line(&String::from_utf8_lossy(id))]);
 }
 
-/// Lines as Envoy passes them on: names in lower case, values without blanks around them.
+/// Returns lines as Envoy passes them on: names in lower case, values without blanks around them.
 fn as_passed_on(lines: &[Line]) -> Headers {
     let line = |(name, value): &Line| (name.to_lowercase(), value.trim_ascii().to_vec());
     lines.iter().map(line).collect()

@@ -84,11 +84,11 @@ pub fn configurations() -> Vec<&'static str> {
 pub struct Testbed {
     pub envoy: Process,
     pub upstream: Upstream,
-    /// Where the filter listens with the default configuration.
+    /// The port on which the filter runs with the default configuration.
     pub port: u16,
-    /// Where it trusts 10.0.0.0/8 alone, and takes the peer's address from the connection.
+    /// The port on which it trusts 10.0.0.0/8 alone, and Envoy takes the peer's address from the connection.
     pub edge: u16,
-    /// Where it listens with each configuration of the table.
+    /// The ports on which it runs with each configuration of the table.
     ports: HashMap<&'static str, u16>,
     exchanges: AtomicUsize,
     /// How many lines Envoy had printed when no request was under way.
@@ -101,20 +101,20 @@ pub struct Exchange {
     pub response: Response,
     /// What the upstream received, with each attempt.
     pub received: Vec<Request>,
-    /// What Envoy logged of the filter: each call between the two, and the filter's own lines.
+    /// What Envoy logged about the filter: each call between the two, and the filter's own lines.
     pub trace: Vec<String>,
     /// The line of the access log.
     pub access_log: Value,
 }
 
 impl Exchange {
-    /// What follows `mark` in those lines of the trace that have it.
+    /// Returns what follows `mark` in those lines of the trace that have it.
     pub fn traced<'a>(&'a self, mark: &str) -> Vec<&'a str> {
         let marked = self.trace.iter().filter_map(|line| line.split_once(mark));
         marked.map(|(_, rest)| rest).collect()
     }
 
-    /// The only request that the upstream received.
+    /// Returns the only request that the upstream received.
     #[track_caller]
     pub fn received(&self) -> &Request {
         assert_eq!(self.received.len(), 1, "{self:#?}");
@@ -152,17 +152,17 @@ impl Testbed {
         }
     }
 
-    /// How many plugins the filter is here.
+    /// Returns in how many plugins the filter runs.
     pub fn plugins(&self) -> usize {
         self.ports.len() + 1
     }
 
-    /// Where the filter listens with a configuration of the table.
+    /// Returns the port on which the filter runs with a configuration of the table.
     pub fn port_with(&self, configuration: &str) -> u16 {
         self.ports[configuration]
     }
 
-    /// `path` with a query that no other request has.
+    /// Returns `path` with a query that no other request has.
     pub fn unique(&self, path: &str) -> String {
         let number = self.exchanges.fetch_add(1, Ordering::Relaxed);
         let separator = if path.contains('?') { '&' } else { '?' };
@@ -207,7 +207,7 @@ impl Testbed {
         self.exchange_with(port, "test", case.path, &case.request, reply)
     }
 
-    /// The same with another port or `host`.
+    /// Sends a request to another port or `host`.
     pub fn exchange_with(
         &self,
         port: u16,
@@ -303,7 +303,7 @@ impl Setup {
     }
 }
 
-/// What the module and Envoy call each other by for a plain request.
+/// The calls between the module and Envoy, in both directions, that a plain request needs.
 const HOST_CALLS: &str = "environ_get environ_sizes_get fd_write proc_exit random_get proxy_call_foreign_function \
      proxy_define_metric proxy_get_buffer_bytes proxy_get_current_time_nanoseconds proxy_get_header_map_pairs \
      proxy_get_header_map_value proxy_get_log_level proxy_get_property proxy_increment_metric proxy_log \
@@ -401,24 +401,24 @@ pub fn with_protocol(mut cluster: Value, options: &str) -> Value {
     cluster
 }
 
-/// How a configuration is given to the filter.
+/// Returns a configuration as Envoy passes it on to the filter.
 pub fn string_value(text: &str) -> Value {
     json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text})
 }
 
-/// The listeners of a configuration.
+/// Returns the listeners of a configuration.
 pub fn listeners(config: &mut Value) -> &mut Vec<Value> {
     let listeners = config["static_resources"]["listeners"].as_array_mut();
     listeners.expect("the configuration has listeners")
 }
 
-/// The clusters of a configuration.
+/// Returns the clusters of a configuration.
 pub fn clusters(config: &mut Value) -> &mut Vec<Value> {
     let clusters = config["static_resources"]["clusters"].as_array_mut();
     clusters.expect("the configuration has clusters")
 }
 
-/// The HTTP filters of a listener.
+/// Returns the HTTP filters of a listener.
 pub fn filters(listener: &mut Value) -> &mut Vec<Value> {
     let filters = at(listener, MANAGER)["http_filters"].as_array_mut();
     filters.expect("the listener has HTTP filters")
@@ -430,7 +430,7 @@ pub fn at<'a>(value: &'a mut Value, pointer: &str) -> &'a mut Value {
         .unwrap_or_else(|| panic!("envoy/envoy.yaml has no {pointer}"))
 }
 
-/// Looks until it sees what is wanted, and panics with what it saw last if that takes too long.
+/// Looks until it sees what is wanted, and returns that. If it takes too long, it panics with what it saw last.
 pub fn eventually<T: Debug>(
     limit: Duration,
     mut look: impl FnMut() -> T,
@@ -473,7 +473,7 @@ pub fn start(config: &Value, arguments: &str) -> Process {
     Process::start(config, &Output::Kept, &arguments).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// Whether `id` is a new one by default: a version 4 UUID in lower case.
+/// Returns whether `id` has the form of a new id by default: a version 4 UUID in lower case.
 pub fn is_new(id: &str) -> bool {
     verdict::is_new(IdFormat::Uuid4, id)
 }

@@ -29,7 +29,7 @@ tests![
 /// A request with this many headers makes the module of [`trapping`] trap.
 const TRAPPING_HEADER_COUNT: usize = 50;
 
-/// The built module, with these instructions before those of its request callback.
+/// Returns the built module, with a trap at the start of its request callback.
 fn trapping() -> Vec<u8> {
     let built = module::build().expect("the module can be built");
     let mut module = walrus::Module::from_file(built).expect("the module can be read");

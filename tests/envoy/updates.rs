@@ -28,7 +28,7 @@ tests![
 const INVALID: &str =
     r#"{"generate": "uuid5", "incoming": {"max_lenght": 64, "trust": ["10.0.0.0/8", "x"]}}"#;
 
-/// [`INVALID`] in another text: Envoy remembers which texts were refused and does not ask again.
+/// Returns [`INVALID`] as another text: Envoy remembers which texts were refused, and does not ask the filter again.
 fn invalid_again(attempt: u64) -> String {
     INVALID.replacen('{', &format!(r#"{{"_attempt": {attempt}, "#), 1)
 }
@@ -96,14 +96,14 @@ impl Discovery {
     }
 }
 
-/// The answer to a request on a connection of its own.
+/// Sends a request on a connection of its own.
 fn request(port: u16) -> Response {
     let mut connection = Connection::open(port);
     connection.send(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
     connection.receive()
 }
 
-/// Where Envoy reads resources from.
+/// Returns the file from which Envoy reads resources.
 pub fn file(folder: &Path) -> PathBuf {
     folder.join("resources.json")
 }

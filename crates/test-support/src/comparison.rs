@@ -157,8 +157,7 @@ impl Implementations {
         assert!(!line.chars().any(char::is_control), "{line:?}");
         if let Outcome::Rejected(invalid) = decision.outcome {
             let body = rejection::body(&self.policy, &decision.id, invalid);
-            let body: serde_json::Value =
-                serde_json::from_str(&body).expect("the text is valid JSON");
+            let body: serde_json::Value = serde_json::from_str(&body).expect("the body is JSON");
             assert_eq!(body["request_id"], decision.id.to_string());
         }
     }

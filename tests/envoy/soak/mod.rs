@@ -32,8 +32,8 @@ use upstream::Arrivals;
 
 tests![resets_timeouts_retries_updates_and_draining_change_nothing_but_ids];
 
-/// How many requests are sent: SOAK, which `make soak` sets, or ten thousand. Of fewer than a
-/// thousand not every kind is among them.
+/// Returns how many requests are sent: `SOAK`, which `make soak` sets, or ten thousand. With fewer than a thousand, not
+/// every kind would be among them.
 fn requests() -> u64 {
     let Ok(number) = env::var("SOAK") else {
         return 10_000;
@@ -139,8 +139,8 @@ fn run(requests: u64, has_filter: bool) -> Outcomes {
     outcomes
 }
 
-/// `envoy/envoy.yaml` as the other tests have it, but for what many requests at once need. The filter
-/// of the default configuration is read from a file.
+/// Returns `envoy/envoy.yaml` as the other tests have it, but for what many requests at once need. The filter with the
+/// default configuration is read from a file.
 fn config(upstream: u16, folder: &Path, has_filter: bool) -> (Value, Option<Value>) {
     let mut config = testbed::config(upstream, &["", REJECT]);
     let mut filter = None;
@@ -239,8 +239,8 @@ fn update(mut filter: Value, folder: &Path, stop: &AtomicBool) {
     }
 }
 
-/// The linear memory of the VM of each thread (the main one and the two workers), once no stream is
-/// open any more.
+/// Returns the linear memory of the VM of each thread (the main one and the two workers) once no stream is open any
+/// more.
 fn memory_at_rest(envoy: &Process) -> BTreeMap<String, String> {
     let set_level = |level| {
         let path = format!("/logging?wasm={level}");

@@ -73,7 +73,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The request of this number: the same in each run.
+    /// Returns the request of this number, which is the same in each run.
     pub fn planned(number: u64, listener: Listener) -> Self {
         let random = spread_evenly(number);
         let mut place = random % 200;
@@ -115,7 +115,7 @@ impl Request {
         }
     }
 
-    /// The header with the id that it brings.
+    /// Returns the header with the id that the request brings.
     pub fn id_line(&self) -> Option<(&'static str, String)> {
         match self.given {
             Given::Nothing => None,
@@ -132,7 +132,7 @@ impl Request {
         }
     }
 
-    /// Whether the client leaves before it is answered.
+    /// Returns whether the client leaves before it is answered.
     pub fn is_left(&self) -> bool {
         use Kind::{LeftBeforeResponse, LeftWithinBody, LeftWithinHeaders};
         matches!(
@@ -141,7 +141,7 @@ impl Request {
         )
     }
 
-    /// The counters that count it: one of an outcome for each time that the filter runs.
+    /// Returns the counters that count the request: one of an outcome for each time that the filter runs.
     pub fn counters(&self) -> Vec<&'static str> {
         let mut first = match (self.listener, self.given) {
             (Listener::Edge, Given::Nothing | Given::Aws) => vec!["generated", "untrusted"],
@@ -161,7 +161,7 @@ impl Request {
         first
     }
 
-    /// The id that its response has, if it can be known in advance.
+    /// Returns the id of the response, if it can be known in advance.
     pub fn expected_id(&self) -> Option<String> {
         match (self.listener, self.given) {
             (Listener::Edge, _) | (_, Given::Nothing | Given::Invalid) => None,
@@ -174,7 +174,7 @@ impl Request {
 /// An RFC 9562 UUID, which is adopted unchanged.
 const AWS: &str = "0b1e1d7c-36a4-4d8f-9d0a-5e1c1b7f2a90";
 
-/// Numbers that count up, spread evenly (the finalizer of SplitMix64).
+/// Spreads numbers that count up evenly (the finalizer of SplitMix64).
 fn spread_evenly(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

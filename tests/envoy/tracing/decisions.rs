@@ -14,7 +14,7 @@ use test_support::cases::Line;
 
 tests![each_tracer_decides_as_with_envoys_own_ids];
 
-/// A kind of request, and the header lines by which it has an id or another header has one.
+/// The name of a kind of request, and the header lines that make a request one of that kind.
 type Request = (&'static str, &'static [(&'static str, &'static str)]);
 
 const REQUESTS: &[Request] = &[

@@ -121,7 +121,7 @@ impl TracingTestbed {
     /// Returns the minor version of Envoy, such as 40 of 1.40.0.
     fn minor_version(&self) -> u32 {
         let info = self.envoy.get("/server_info").expect("Envoy answers");
-        let info: Value = serde_json::from_str(&info).expect("the text is valid JSON");
+        let info: Value = serde_json::from_str(&info).expect("Envoy describes itself in JSON");
         // The commit, a slash, and the number.
         let version = info["version"].as_str().expect("Envoy has a version");
         let minor = version.split(['/', '.']).nth(2);

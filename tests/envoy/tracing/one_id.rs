@@ -173,8 +173,8 @@ fn check_log(testbed: &TracingTestbed, ids: &HashMap<String, String>) {
         let log = testbed.envoy.log();
         let mut logged = HashSet::new();
         for line in log.lines().filter(|line| line.starts_with('{')) {
-            let line: Value = serde_json::from_str(line).expect("the text is valid JSON");
-            let path = line["path"].as_str().expect("the value is a path");
+            let line: Value = serde_json::from_str(line).expect("the access log consists of JSON");
+            let path = line["path"].as_str().expect("every line has a path");
             // A redirected request has its new path here.
             let path = format!("/moved{}", path.trim_start_matches("/moved"));
             assert_eq!(line["request_id"], ids[&path], "{line}");
@@ -207,7 +207,7 @@ fn check_spans(testbed: &TracingTestbed, ids: &HashSet<String>, sampled: &HashSe
     assert!(!testbed.collector.text().contains("-provisional"));
 }
 
-/// Requests of each kind, with ids that no other request has.
+/// Returns requests of each kind, with ids that no other request has.
 fn requests(unique: &str) -> [(&'static str, Vec<Line>); 5] {
     let line = |name, value: String| vec![(name, value.into_bytes())];
     [
@@ -240,7 +240,7 @@ fn over_quic(mut listener: Value) -> Value {
     listener
 }
 
-/// Has a cluster, which speaks HTTP/3, connect by QUIC.
+/// Makes a cluster that speaks HTTP/3 connect by QUIC.
 fn to_quic(mut cluster: Value) -> Value {
     cluster["transport_socket"] = json!({
         "name": "envoy.transport_sockets.quic",
@@ -252,7 +252,7 @@ fn to_quic(mut cluster: Value) -> Value {
     cluster
 }
 
-/// The configuration of an Envoy that passes each request on to the cluster in its header `target`.
+/// Returns the configuration of an Envoy that passes each request on to the cluster in its header `target`.
 fn front(clusters: Vec<Value>) -> Value {
     let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
     let listener = &mut listeners(&mut config)[0];
