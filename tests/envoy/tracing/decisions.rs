@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::tracers::Tracer::{
     self, Datadog, OpenTelemetry, OpenTelemetryWithSampler, SkyWalking, Zipkin,
 };
-use super::{Ids, TracingTestbed, listener};
-use crate::testbed::{MANAGER, Testbed, at, eventually, tests};
+use super::{Ids, TracingTestbed, traced_listener};
+use crate::testbed::{Testbed, eventually, tests};
 use test_support::cases::Line;
 
 tests![each_tracer_decides_as_with_envoys_own_ids];
@@ -103,15 +101,14 @@ fn decisions(row: &Row) -> String {
 fn each_tracer_decides_as_with_envoys_own_ids(_: &Testbed) {
     let name = |tracer: Tracer, ids: Ids| format!("{tracer:?} {ids:?}");
     let testbed = TracingTestbed::start(|collector| {
-        let listener = |tracer: Tracer, ids| -> Value {
-            let mut listener = listener(&name(tracer, ids), ids);
-            at(&mut listener, MANAGER)["tracing"] = tracer.tracing(100, collector.udp);
-            listener
-        };
         let ids = [Ids::Envoy, Ids::EnvoyAtEdge].into_iter();
         let ids = ids.chain(COMPARED.map(|(filter, _)| filter));
-        ids.flat_map(|ids| Tracer::ALL.map(|tracer| listener(tracer, ids)))
-            .collect()
+        let listeners = ids.flat_map(|ids| {
+            let listener =
+                |tracer| traced_listener(&name(tracer, ids), ids, tracer, 100, collector);
+            Tracer::ALL.map(listener)
+        });
+        listeners.collect()
     });
     let minor_version = testbed.minor_version();
 

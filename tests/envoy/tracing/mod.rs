@@ -19,6 +19,7 @@ use test_support::cases::Line;
 use test_support::client::{Connection, Request, Response};
 use test_support::shipped::cluster;
 use test_support::upstream::Upstream;
+use tracers::Tracer;
 
 /// Who gives requests their ids in a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,19 @@ fn listener(name: &str, ids: Ids) -> Value {
 }
 
 const ARGUMENTS: &str = "--concurrency 1 --log-level error";
+
+/// Returns the same, with this percentage of the requests traced.
+fn traced_listener(
+    name: &str,
+    ids: Ids,
+    tracer: Tracer,
+    percentage: u32,
+    collector: &Collector,
+) -> Value {
+    let mut listener = listener(name, ids);
+    at(&mut listener, MANAGER)["tracing"] = tracer.tracing(percentage, collector.udp);
+    listener
+}
 
 /// An Envoy with tracing between a client and an upstream.
 struct TracingTestbed {

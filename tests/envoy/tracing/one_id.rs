@@ -8,7 +8,7 @@ use xtask::envoy;
 
 use super::collector::Collector;
 use super::tracers::Tracer;
-use super::{ARGUMENTS, Ids, TracingTestbed, listener};
+use super::{ARGUMENTS, Ids, TracingTestbed, traced_listener};
 use crate::testbed::{
     self, MANAGER, Testbed, at, eventually, listeners, port, tests, with_protocol,
 };
@@ -59,8 +59,8 @@ impl Target {
     }
 
     fn listener(&self, collector: &Collector) -> Value {
-        let mut listener = listener(&self.name, Ids::Filter);
-        at(&mut listener, MANAGER)["tracing"] = self.tracer.tracing(self.percentage, collector.udp);
+        let (tracer, percentage) = (self.tracer, self.percentage);
+        let listener = traced_listener(&self.name, Ids::Filter, tracer, percentage, collector);
         match self.protocol {
             HTTP3 => over_quic(listener),
             _ => listener,

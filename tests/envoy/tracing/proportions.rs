@@ -1,8 +1,8 @@
 //! How many of the traces that begin in this Envoy are sampled.
 
 use super::tracers::Tracer;
-use super::{Ids, TracingTestbed, listener};
-use crate::testbed::{MANAGER, Testbed, at, tests};
+use super::{Ids, TracingTestbed, traced_listener};
+use crate::testbed::{Testbed, tests};
 
 tests![ten_and_fifty_percent_of_the_traces_that_begin_here_are_sampled];
 
@@ -10,18 +10,15 @@ const PERCENTAGES: [u32; 2] = [10, 50];
 const REQUESTS: usize = 400;
 
 fn ten_and_fifty_percent_of_the_traces_that_begin_here_are_sampled(_: &Testbed) {
-    let name =
-        |tracer: Tracer, ids: Ids, percentage: u32| format!("{tracer:?} {ids:?} {percentage}");
+    let name = |tracer, ids, percentage| format!("{tracer:?} {ids:?} {percentage}");
     let testbed = TracingTestbed::start(|collector| {
         let mut listeners = Vec::new();
         for tracer in Tracer::ALL {
             for ids in [Ids::Filter, Ids::FilterWithoutTrust] {
-                for percentage in PERCENTAGES {
-                    let mut listener = listener(&name(tracer, ids, percentage), ids);
-                    at(&mut listener, MANAGER)["tracing"] =
-                        tracer.tracing(percentage, collector.udp);
-                    listeners.push(listener);
-                }
+                listeners.extend(PERCENTAGES.map(|percentage| {
+                    let name = name(tracer, ids, percentage);
+                    traced_listener(&name, ids, tracer, percentage, collector)
+                }));
             }
         }
         listeners
@@ -29,34 +26,27 @@ fn ten_and_fifty_percent_of_the_traces_that_begin_here_are_sampled(_: &Testbed) 
     for percentage in PERCENTAGES {
         let (mut requests, mut sampled) = (0, 0);
         for tracer in Tracer::ALL {
-            let mut send =
-                |kind: &str, ids: Ids, header: &'static str, values: &[Option<String>]| {
-                    let listener = name(tracer, ids, percentage);
-                    let (of_kind, new_ids) =
-                        send(&testbed, tracer, &listener, kind, header, values);
-                    assert_proportion(
-                        &format!("{listener}, {kind}"),
-                        of_kind,
-                        REQUESTS,
-                        percentage,
-                    );
-                    requests += REQUESTS;
-                    sampled += of_kind;
-                    new_ids
-                };
+            let mut send = |kind, ids, header, values: &[Option<String>]| {
+                let listener = name(tracer, ids, percentage);
+                let (of_kind, ids) = send(&testbed, tracer, &listener, kind, header, values);
+                let shown = format!("{listener}, {kind}");
+                assert_proportion(&shown, of_kind, REQUESTS, percentage);
+                requests += REQUESTS;
+                sampled += of_kind;
+                ids
+            };
             let none = vec![None; REQUESTS];
             let new_ids = send("no id", Ids::Filter, "x-request-id", &none);
             send("no id", Ids::FilterWithoutTrust, "x-request-id", &none);
-            // New ids are random, so they are right for these, too.
+            // New ids are random, so a client may as well send these.
             let ids: Vec<_> = new_ids.into_iter().map(Some).collect();
             for (kind, header) in [("UUID", "x-request-id"), ("AWS UUID", "x-amzn-requestid")] {
                 let same_ids = send(kind, Ids::Filter, header, &ids);
                 assert!(same_ids.iter().eq(ids.iter().flatten()), "{kind}");
             }
-            let ids: Vec<_> = (0..REQUESTS)
-                .map(|number| Some(format!("4B4NGF{number}")))
-                .collect();
-            send("AWS id", Ids::Filter, "x-amz-request-id", &ids);
+            let aws_ids = (0..REQUESTS).map(|number| Some(format!("4B4NGF{number}")));
+            let aws_ids: Vec<_> = aws_ids.collect();
+            send("AWS id", Ids::Filter, "x-amz-request-id", &aws_ids);
         }
         assert_proportion("all", sampled, requests, percentage);
     }
