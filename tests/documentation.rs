@@ -27,8 +27,9 @@ use anyhow::{Context, Result, ensure};
 use request_id_configuration as configuration;
 use request_id_rules::policy::IdFormat;
 use serde_json::Value;
-use test_support::client::{self, Connection, all};
+use test_support::client::{self, Connection};
 use test_support::kustomize;
+use test_support::message::values;
 use test_support::pages::{self, Block, Page};
 use test_support::project;
 use test_support::shipped::{self, MANAGER, PLUGIN};
@@ -429,7 +430,7 @@ fn check_headers(
             .map(|(_, value)| *value)
             .filter(|value| *value != "(none)")
             .collect();
-        let found: Vec<_> = all(headers, name)
+        let found: Vec<_> = values(headers, name)
             .into_iter()
             .map(|value| String::from_utf8_lossy(value).into_owned())
             .collect();

@@ -84,7 +84,7 @@ struct TrappedEnvoy {
 impl TrappedEnvoy {
     /// Starts an Envoy with this setting in place of the shipped failure policy, and makes its filter trap. Whatever the
     /// setting is, the requests on the other worker succeed.
-    fn with(policy: (&str, Value)) -> Self {
+    fn with(setting: &str, value: impl Into<Value>) -> Self {
         let upstream = Upstream::start();
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("trapping.wasm");
@@ -95,7 +95,7 @@ impl TrappedEnvoy {
         let plugin = at(listener, PLUGIN);
         *at(plugin, "/vm_config/code/local/filename") = json!(file);
         at(plugin, "/failure_policy").take();
-        plugin[policy.0] = policy.1;
+        plugin[setting] = value.into();
         let envoy = testbed::start(&config, "--concurrency 2 --log-level error");
         let port = port(&envoy, &listener_name(0));
 
@@ -199,19 +199,15 @@ fn assert_served(response: &Response) {
 /// response that had begun ended where it was.
 fn assert_those_under_way_fail(trapped: &TrappedEnvoy) {
     let TrappedEnvoy {
-        trapping,
-        begun,
-        under_way,
-        after,
-        ..
+        trapping, begun, ..
     } = trapped;
     assert_eq!(trapping.status, 503, "{trapping:?}");
     assert!(is_new(&trapping.id()), "{trapping:?}");
-    for (response, id) in under_way {
+    for (response, id) in &trapped.under_way {
         assert_eq!((response.status, &response.id()), (503, id));
     }
     assert_eq!((begun.status, &*begun.body), (200, &b"o"[..]));
-    let failed = 1 + under_way.len();
+    let (failed, after) = (1 + UNDER_WAY, trapped.after);
     println!("{failed} requests answered 503, 1 response cut, within {after:?}");
 }
 
@@ -230,7 +226,7 @@ fn has_no_id(response: &Response) -> bool {
 }
 
 fn with_fail_reload_as_shipped_the_filter_comes_back(_: &Testbed) {
-    let trapped = TrappedEnvoy::with(("failure_policy", "FAIL_RELOAD".into()));
+    let trapped = TrappedEnvoy::with("failure_policy", "FAIL_RELOAD");
     assert_those_under_way_fail(&trapped);
     assert_served(&trapped.request(0));
 
@@ -245,9 +241,8 @@ fn with_fail_reload_as_shipped_the_filter_comes_back(_: &Testbed) {
             failed += usize::from(next.status == 503);
             next
         };
-        assert_served(&eventually(2 * RELOAD_BACKOFF, next, |next| {
-            next.status != 503
-        }));
+        let served = eventually(2 * RELOAD_BACKOFF, next, |next| next.status != 503);
+        assert_served(&served);
         let after = started.elapsed();
         println!("back after {after:?}, {failed} requests failed");
     }
@@ -262,13 +257,13 @@ fn with_fail_reload_as_shipped_the_filter_comes_back(_: &Testbed) {
 }
 
 fn with_fail_open_requests_go_on_without_the_filter(_: &Testbed) {
-    let trapped = TrappedEnvoy::with(("failure_policy", "FAIL_OPEN".into()));
+    let trapped = TrappedEnvoy::with("failure_policy", "FAIL_OPEN");
     assert_those_under_way_fail(&trapped);
     assert_permanent(&trapped, has_no_id);
 }
 
 fn with_the_old_fail_open_requests_under_way_go_on_too(_: &Testbed) {
-    let trapped = TrappedEnvoy::with(("fail_open", true.into()));
+    let trapped = TrappedEnvoy::with("fail_open", true);
     assert!(has_no_id(&trapped.trapping), "{:?}", trapped.trapping);
     for (response, _) in &trapped.under_way {
         assert!(has_no_id(response), "{response:?}");
@@ -279,7 +274,7 @@ fn with_the_old_fail_open_requests_under_way_go_on_too(_: &Testbed) {
 }
 
 fn with_fail_closed_the_worker_answers_503(_: &Testbed) {
-    let trapped = TrappedEnvoy::with(("failure_policy", "FAIL_CLOSED".into()));
+    let trapped = TrappedEnvoy::with("failure_policy", "FAIL_CLOSED");
     assert_those_under_way_fail(&trapped);
     assert_permanent(&trapped, |response| response.status == 503);
 }

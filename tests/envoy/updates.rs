@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -84,7 +83,7 @@ impl Discovery {
     /// Publishes a new configuration as a whole.
     fn publish(&mut self, configuration: &str) {
         *at(&mut self.resource, &self.configuration) = string_value(configuration);
-        publish(self.folder.path(), slice::from_ref(&self.resource));
+        publish(self.folder.path(), &self.resource);
     }
 
     /// Waits until new ids have this format.
@@ -108,10 +107,10 @@ pub fn file(folder: &Path) -> PathBuf {
     folder.join("resources.json")
 }
 
-/// Publishes resources as a whole.
-pub fn publish(folder: &Path, resources: &[Value]) {
+/// Publishes a resource as a whole.
+pub fn publish(folder: &Path, resource: &Value) {
     let new = folder.join("new.json");
-    fs::write(&new, json!({"resources": resources}).to_string()).expect("the file can be written");
+    fs::write(&new, json!({"resources": [resource]}).to_string()).expect("the file can be written");
     fs::rename(new, file(folder)).expect("the file can be renamed"); // what Envoy watches for
 }
 
@@ -227,7 +226,7 @@ impl Discovery {
         *at(&mut listener, "/address/socket_address/port_value") = port.into();
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let resource = take(&mut config, listener, folder.path());
-        publish(folder.path(), slice::from_ref(&resource));
+        publish(folder.path(), &resource);
         Self {
             envoy: testbed::start(&config, "--concurrency 2 --log-level error"),
             upstream,

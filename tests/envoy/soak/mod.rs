@@ -10,7 +10,6 @@ use std::env;
 use std::mem;
 use std::ops::Range;
 use std::path::Path;
-use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -99,11 +98,9 @@ fn run(requests: u64, has_filter: bool) -> Outcomes {
         for numbers in [0..warm_up, warm_up..requests] {
             let started = Instant::now();
             clients = send(&runtime, mem::take(&mut clients), numbers.clone());
-            let (filter, time) = (
-                if has_filter { "with" } else { "without" },
-                started.elapsed(),
-            );
-            println!("requests {numbers:?} {filter} the filter: {time:.0?}");
+            let time = started.elapsed();
+            let with = if has_filter { "with" } else { "without" };
+            println!("requests {numbers:?} {with} the filter: {time:.0?}");
             if has_filter {
                 let memory = memory_at_rest(&envoy);
                 println!("memory of the VM of each thread: {memory:?}");
@@ -155,7 +152,7 @@ fn config(upstream: u16, folder: &Path, has_filter: bool) -> (Value, Option<Valu
             testbed::filters(listener).remove(0);
         } else if listener["name"] == listener_name(0) {
             let filter = filter.insert(take_filter(listener, folder));
-            publish(folder, slice::from_ref(filter));
+            publish(folder, filter);
         }
     }
     let limits = "max_connections max_pending_requests max_requests max_retries".split(' ');
@@ -228,7 +225,7 @@ fn drain(runtime: &Runtime, envoy: &Process, clients: Vec<Client>, first: u64) -
 fn update(mut filter: Value, folder: &Path, stop: &AtomicBool) {
     for configuration in CONFIGURATIONS.into_iter().cycle() {
         *at(&mut filter, CONFIGURATION) = string_value(configuration);
-        publish(folder, slice::from_ref(&filter));
+        publish(folder, &filter);
         let published = Instant::now();
         while published.elapsed() < Duration::from_secs(1) {
             if stop.load(Ordering::Relaxed) {
