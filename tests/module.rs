@@ -41,7 +41,7 @@ const IMPORTS: &str = "proxy_add_header_map_value proxy_call_foreign_function pr
      proxy_increment_metric proxy_log proxy_register_shared_queue proxy_remove_header_map_value \
      proxy_replace_header_map_value proxy_resolve_shared_queue proxy_send_local_response proxy_set_buffer_bytes \
      proxy_set_header_map_pairs proxy_set_property proxy_set_shared_data proxy_set_tick_period_milliseconds";
-const WASI_IMPORTS: &str = "environ_get environ_sizes_get fd_write proc_exit random_get";
+const WASI_IMPORTS: &str = "fd_write random_get";
 
 /// Panics name files, which are in other folders on other machines.
 #[test]
