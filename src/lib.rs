@@ -12,6 +12,7 @@
 //! | `random` | random bytes |
 //! | `host_calls` | host functions that the SDK does not offer in a form that fits |
 //! | `header_map` | the serialized form in which the host passes headers |
+//! | `allocator` | the module's memory |
 
 #![deny(unsafe_code)]
 #![deny(
@@ -26,6 +27,8 @@
     clippy::unwrap_used
 )]
 
+#[cfg(target_family = "wasm")]
+mod allocator;
 #[cfg(target_family = "wasm")]
 mod counters;
 #[cfg(any(target_family = "wasm", test))]

@@ -116,8 +116,12 @@ fn a_problem_says_where_it_is_and_what_is_allowed() {
         (r#"{"header": "traceparent", "adopt": {"from": ["traceparent"]}}"#, r#"adopt.from[0]: found "traceparent"; allowed: a header other than the one of the id (`header`)"#.into()),
         (r#"{"incoming": {"original": "X-Parent-Id"}, "adopt": {"from": ["x-parent-id"]}}"#, r#"incoming.original: found "x-parent-id"; allowed: a header from which no id is adopted (`adopt.from`)"#.into()),
         (r#"{"incoming": {"original": "x-amzn-remapped-x-amzn-requestid"}}"#, r#"incoming.original: found "x-amzn-remapped-x-amzn-requestid"; allowed: a header from which no id is adopted (`adopt.from`)"#.into()),
+        (&format!("{{\"{}\": 1}}", "h".repeat(200)), format!("{}: unknown key, with 1; allowed: header, incoming, adopt, generate, response, log_origin", "h".repeat(200))),
+        // A value is shown as it is written, on one line.
+        ("{\"generate\": {\r\n\t\"a\":\n    [1,  2 ]\n  }}", r#"generate: found {"a":[1,  2 ]}; allowed: "uuid4", "uuid7" or "hex32""#.into()),
         // Characters that a terminal would interpret.
-        (r#"{"generate": "\u001b[31m\u2028"}"#, r#"generate: found "\u{1b}[31m\u{2028}"; allowed: "uuid4", "uuid7" or "hex32""#.into()),
+        ("{\"generate\": \"\u{2028}\u{7f}\"}", r#"generate: found "\u{2028}\u{7f}"; allowed: "uuid4", "uuid7" or "hex32""#.into()),
+        (r#"{"generate": "\u001b[31m\u2028"}"#, r#"generate: found "\u001b[31m\u2028"; allowed: "uuid4", "uuid7" or "hex32""#.into()),
         ("{\"generate\": \"\u{1b}\"}", "the configuration: not JSON: invalid string control character at line 1, column 15".into()),
         ("{\"generate\": \"\\\u{1b}[31m\"}", r"the configuration: not JSON: invalid escape character \u{1b} at line 1, column 16".into()),
         ("{\"generate\": \"\\\n\"}", r"the configuration: not JSON: invalid escape character \u{a} at line 1, column 16".into()),
@@ -338,10 +342,11 @@ fn rejecting_ids_of_its_own_is_a_problem() {
 fn every_key_has_a_description_and_a_default() {
     let default: Value = effective("");
     for key in configuration::Settings::default().keys() {
-        assert!(key.description.ends_with('.'), "{}", key.path);
-        let pointer = format!("/{}", key.path.replace('.', "/"));
+        let path = key.path();
+        assert!(key.description.ends_with('.'), "{path}");
+        let pointer = format!("/{}", path.replace('.', "/"));
         let shown = default.pointer(&pointer).expect("there is a default");
-        assert_eq!(shown.to_string(), key.setting.to_json(), "{}", key.path);
+        assert_eq!(shown.to_string(), key.setting.to_json(), "{path}");
     }
 }
 

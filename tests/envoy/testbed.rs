@@ -304,7 +304,7 @@ impl Setup {
 }
 
 /// The calls between the module and Envoy, in both directions, that a plain request needs.
-const HOST_CALLS: &str = "environ_get environ_sizes_get fd_write proc_exit random_get proxy_call_foreign_function \
+const HOST_CALLS: &str = "fd_write random_get proxy_call_foreign_function \
      proxy_define_metric proxy_get_buffer_bytes proxy_get_current_time_nanoseconds proxy_get_header_map_pairs \
      proxy_get_header_map_value proxy_get_log_level proxy_get_property proxy_increment_metric proxy_log \
      proxy_remove_header_map_value proxy_replace_header_map_value proxy_send_local_response proxy_set_property \

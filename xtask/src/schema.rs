@@ -36,19 +36,15 @@ pub fn schema() -> Value {
         "The configuration of request-id-filter. Every key is optional, and an empty configuration is the recommended one.",
     );
     for key in Settings::default().keys() {
-        let (parent, name) = match key.path.split_once('.') {
-            Some((parent, name)) => (Some(parent), name),
-            None => (None, key.path),
-        };
         let mut properties = &mut root["properties"];
-        if let Some(parent) = parent {
-            let nested = &mut properties[parent];
+        if !key.object.is_empty() {
+            let nested = &mut properties[key.object];
             if nested.is_null() {
-                *nested = object(description(parent));
+                *nested = object(description(key.object));
             }
             properties = &mut nested["properties"];
         }
-        properties[name] = property(&key);
+        properties[key.name] = property(&key);
     }
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -86,7 +82,7 @@ fn object(description: &str) -> Value {
 fn property(key: &Key<'_>) -> Value {
     let header_name = json!({"$ref": "#/$defs/header_name"});
     let mut schema = match &key.setting {
-        Setting::Word(word) => json!({"enum": word.words()}),
+        Setting::Word(words, _) => json!({"enum": words}),
         Setting::Boolean(_) => json!({"type": "boolean"}),
         Setting::Length(_) => json!({
             "type": "integer",

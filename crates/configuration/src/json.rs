@@ -1,17 +1,90 @@
-//! JSON as it is written: numbers stay text, and an object hides no repeated key.
+//! JSON as it is written: a value is a piece of the text, and an object hides no repeated key.
 
 use std::borrow::Cow;
 
+use hifijson::str::LexAlloc;
 use hifijson::token::Lex;
-use hifijson::{Error, Expect, SliceLexer, escape, str, value};
+use hifijson::{Error, Expect, SliceLexer, escape, num, str};
 
 use crate::problem::Problem;
 
-/// A JSON value.
-pub type Json<'a> = value::Value<&'a str, Cow<'a, str>>;
+/// The text of a JSON value.
+#[derive(Clone, Copy)]
+pub struct Json<'a>(&'a [u8]);
+
+/// An item of a list, or a member of an object with its name.
+pub type Part<'a> = (Cow<'a, str>, Json<'a>);
 
 /// The deepest nesting of objects and lists that is read. The configuration needs three levels.
 const DEPTH: usize = 16;
+
+impl<'a> Json<'a> {
+    /// Returns the text as it is written.
+    pub fn as_str(self) -> &'a str {
+        std::str::from_utf8(self.0).unwrap_or_default()
+    }
+
+    /// Returns the text of a string; empty for every other value.
+    pub fn text(self) -> Cow<'a, str> {
+        match self.0 {
+            [b'"', string @ ..] => SliceLexer::new(string).str_string().unwrap_or_default(),
+            _ => Cow::default(),
+        }
+    }
+
+    /// Returns the items of a list.
+    pub fn items(self) -> Option<Vec<Part<'a>>> {
+        self.0.starts_with(b"[").then(|| self.parts())
+    }
+
+    /// Returns the members of an object, in order.
+    pub fn members(self) -> Option<Vec<Part<'a>>> {
+        self.0.starts_with(b"{").then(|| self.parts())
+    }
+
+    #[inline(never)]
+    fn parts(self) -> Vec<Part<'a>> {
+        let mut parts = Vec::new();
+        // The text is valid, and is read to its end.
+        _ = read(&mut SliceLexer::new(self.0), DEPTH, &mut |part| {
+            parts.push(part)
+        });
+        parts
+    }
+}
+
+/// Reads one value, and calls `visit` with each of its parts.
+#[inline(never)]
+fn read<'a>(
+    lexer: &mut SliceLexer<'a>,
+    depth: usize,
+    visit: &mut dyn FnMut(Part<'a>),
+) -> Result<Json<'a>, Error> {
+    let first = lexer.ws_peek().ok_or(Expect::Value)?;
+    let text = lexer.as_slice();
+    match first {
+        b'a'..=b'z' => _ = lexer.null_or_bool().ok_or(Expect::Value)?,
+        b'-' | b'0'..=b'9' => _ = num::Lex::num_ignore(lexer).validate()?,
+        b'"' => _ = lexer.discarded().str_string()?,
+        b'[' | b'{' => {
+            let depth = depth.checked_sub(1).ok_or(Error::Depth)?;
+            let end = if first == b'[' { b']' } else { b'}' };
+            lexer.discarded().seq(end, Lex::ws_peek, |_, lexer| {
+                let mut name = Cow::default();
+                if first == b'{' {
+                    lexer.expect(Lex::ws_peek, b'"').ok_or(Expect::String)?;
+                    name = lexer.str_string()?;
+                    lexer.expect(Lex::ws_peek, b':').ok_or(Expect::Colon)?;
+                }
+                visit((name, read(lexer, depth, &mut |_| ())?));
+                Ok::<_, Error>(())
+            })?;
+        }
+        _ => return Err(Expect::Value.into()),
+    }
+    let length = text.len().saturating_sub(lexer.as_slice().len());
+    Ok(Json(text.get(..length).unwrap_or_default()))
+}
 
 /// Parses the text.
 ///
@@ -20,9 +93,10 @@ const DEPTH: usize = 16;
 #[inline(never)]
 pub fn parse(text: &[u8]) -> Result<Json<'_>, Problem> {
     let mut lexer = SliceLexer::new(text);
-    let parsed = lexer.exactly_one(Lex::ws_peek, |next, lexer| {
-        value::parse_bounded(DEPTH, next, lexer)
-    });
+    let parsed = match read(&mut lexer, DEPTH, &mut |_| ()) {
+        Ok(_) if lexer.ws_peek().is_some() => Err(Expect::Eof.into()),
+        parsed => parsed,
+    };
     parsed.map_err(|error| {
         Problem::of_whole_text(if is_protobuf(text) {
             "found a protobuf message instead of text; allowed: JSON text in a \
@@ -57,38 +131,55 @@ fn describe(error: &Error, text: &[u8], rest: usize) -> String {
         _ => false,
     };
     let position = if has_taken_it { previous } else { position };
-    let before = text.get(..position).unwrap_or_default();
-    let lines = before.split(|&byte| byte == b'\n');
-    let column = lines.clone().next_back().map_or(0, <[u8]>::len);
-    format!(
-        "not JSON: {} at line {}, column {}",
-        escape_controls(&error.to_string()),
-        lines.count(),
-        column.saturating_add(1)
-    )
+    let (mut line, mut column) = (1_usize, 1_usize);
+    for byte in text.get(..position).unwrap_or_default() {
+        if *byte == b'\n' {
+            line = line.saturating_add(1);
+            column = 0;
+        }
+        column = column.saturating_add(1);
+    }
+    let error = escape_controls(&error.to_string());
+    format!("not JSON: {error} at line {line}, column {column}")
 }
 
-/// Returns the value on one line and shortened.
+/// Returns the value as it is written, but on one line and shortened.
 #[inline(never)]
-pub fn shown(value: &Json<'_>) -> String {
+pub fn shown(value: Json<'_>) -> String {
     const MAX_CHARACTERS: usize = 80;
-    let text = value.to_string();
-    match text.char_indices().nth(MAX_CHARACTERS) {
-        Some((end, _)) => escape_controls(text.get(..end).unwrap_or_default()) + "…",
-        None => escape_controls(&text),
+    let mut shown = String::new();
+    let mut characters = 0_usize;
+    let mut is_indent = false;
+    for char in value.as_str().chars() {
+        // Strings contain no line breaks, so only space between values is left out.
+        is_indent = matches!(char, '\n' | '\r' | '\t') || (is_indent && char == ' ');
+        if is_indent {
+            continue;
+        }
+        if characters == MAX_CHARACTERS {
+            shown.push('…');
+            break;
+        }
+        push_escaped(&mut shown, char);
+        characters = characters.saturating_add(1);
     }
+    shown
 }
 
 /// Escapes the characters that a log or a terminal would interpret.
-#[inline(never)]
 pub fn escape_controls(text: &str) -> String {
     let mut escaped = String::new();
     for char in text.chars() {
-        if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}') {
-            escaped.push_str(&format!("\\u{{{:x}}}", u32::from(char)));
-        } else {
-            escaped.push(char);
-        }
+        push_escaped(&mut escaped, char);
     }
     escaped
+}
+
+#[inline(never)]
+fn push_escaped(text: &mut String, char: char) {
+    if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}') {
+        text.push_str(&format!("\\u{{{:x}}}", u32::from(char)));
+    } else {
+        text.push(char);
+    }
 }

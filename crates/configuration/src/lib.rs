@@ -24,10 +24,9 @@ mod problem;
 mod setting;
 mod warnings;
 
-use hifijson::value::Value;
 use json::Json;
 pub use problem::Problem;
-use problem::{join, split};
+use problem::join;
 pub use setting::{Setting, Word};
 pub use warnings::warnings;
 
@@ -45,12 +44,22 @@ pub struct Settings {
 
 /// A key of the configuration with its value.
 pub struct Key<'a> {
-    /// The path, such as `incoming.trust`.
-    pub path: &'static str,
+    /// The name of the object that holds the key, such as `incoming`; empty for the configuration itself.
+    pub object: &'static str,
+    /// The name in that object, such as `trust`.
+    pub name: &'static str,
     /// The meaning, in one or more sentences.
     pub description: &'static str,
     /// The value.
     pub setting: Setting<'a>,
+}
+
+impl Key<'_> {
+    /// Returns the path, such as `incoming.trust`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        join(self.object, self.name)
+    }
 }
 
 impl Settings {
@@ -60,67 +69,80 @@ impl Settings {
         let policy = &mut self.policy;
         [
             Key {
-                path: "header",
+                object: "",
+                name: "header",
                 description: "The header that carries the id.",
                 setting: Setting::HeaderName(&mut self.header),
             },
             Key {
-                path: "incoming.trust",
+                object: "incoming",
+                name: "trust",
                 description: "The peers that may supply ids, in any header, by Envoy's `source.address`: every peer, no peer, or the peers in these address ranges.",
                 setting: Setting::Trust(&mut policy.trust),
             },
             Key {
-                path: "incoming.accept",
+                object: "incoming",
+                name: "accept",
                 description: "The ids that are valid: `safe` allows letters, digits and `-._~+/=:@#`; `uuid` allows UUIDs in the form 8-4-4-4-12, of any version and in any case; `visible` allows any visible ASCII except a comma.",
-                setting: Setting::Word(&mut policy.accept),
+                setting: Setting::word(&mut policy.accept),
             },
             Key {
-                path: "incoming.max_length",
+                object: "incoming",
+                name: "max_length",
                 description: "The length of the longest valid id, in bytes.",
                 setting: Setting::Length(&mut policy.max_length),
             },
             Key {
-                path: "incoming.on_invalid",
+                object: "incoming",
+                name: "on_invalid",
                 description: "What happens if an id is invalid: `replace` gives the request another id; `reject` answers 400; `keep` keeps the id and only counts it, as a dry run.",
-                setting: Setting::Word(&mut policy.on_invalid),
+                setting: Setting::word(&mut policy.on_invalid),
             },
             Key {
-                path: "incoming.original",
+                object: "incoming",
+                name: "original",
                 description: "The header in which a replaced id is passed to the upstream, or null. If the peer is not trusted and no id was replaced, the header is removed.",
                 setting: Setting::HeaderNameOrNull(&mut self.original),
             },
             Key {
-                path: "adopt.from",
+                object: "adopt",
+                name: "from",
                 description: "The headers from which an id is taken if the client sent none, in order of preference. `aws` stands for the request-id headers of AWS. Of `x-amzn-trace-id` the Root field is used, of `traceparent` the trace-id.",
                 setting: Setting::Sources(&mut self.sources),
             },
             Key {
-                path: "adopt.non_uuid",
+                object: "adopt",
+                name: "non_uuid",
                 description: "What an adopted value becomes if it is not an RFC 9562 UUID: `derive` hashes it to a version 5 UUID; `verbatim` uses it as it is; `skip` ignores it.",
-                setting: Setting::Word(&mut policy.non_uuid),
+                setting: Setting::word(&mut policy.non_uuid),
             },
             Key {
-                path: "generate",
+                object: "",
+                name: "generate",
                 description: "The format of new ids: a random UUID, a UUID that sorts by time, or 32 random hexadecimal digits.",
-                setting: Setting::Word(&mut policy.generate),
+                setting: Setting::word(&mut policy.generate),
             },
             Key {
-                path: "response.echo",
+                object: "response",
+                name: "echo",
                 description: "The id in the response: `overwrite` replaces whatever the upstream sent; `if_absent` adds the id if the upstream sent none; `never` does not add it.",
-                setting: Setting::Word(&mut policy.echo),
+                setting: Setting::word(&mut policy.echo),
             },
             Key {
-                path: "response.normalize_aws",
+                object: "response",
+                name: "normalize_aws",
                 description: "Whether the AWS id of a response is published as `x-amzn-requestid`.",
                 setting: Setting::Boolean(&mut policy.normalize_aws),
             },
             Key {
-                path: "response.expose",
+                object: "response",
+                name: "expose",
                 description: "Whether the header is added to `access-control-expose-headers` of responses that have `access-control-allow-origin`, so that browser code of other origins can read it.",
                 setting: Setting::Boolean(&mut policy.expose),
             },
             Key {
-                path: "log_origin",
+                object: "",
+                name: "log_origin",
                 description: "Whether access logs can show how the request got its id, as `%FILTER_STATE(wasm.request_id.origin:PLAIN)%`.",
                 setting: Setting::Boolean(&mut policy.log_origin),
             },
@@ -172,7 +194,7 @@ pub fn read(text: &[u8]) -> Result<Configuration, Vec<Problem>> {
     let mut problems = Vec::new();
     if !text.trim_ascii().is_empty() {
         let json = json::parse(text).map_err(|problem| vec![problem])?;
-        read_object(&json, "", &mut settings, &mut problems);
+        read_object(json, "", &mut settings, &mut problems);
     }
     let effective = to_json(&mut settings);
     match check(settings, &mut problems) {
@@ -184,17 +206,12 @@ pub fn read(text: &[u8]) -> Result<Configuration, Vec<Problem>> {
 /// Reads the members of the object at the path `parent`, which is empty for the whole configuration.
 /// Keys that begin with an underscore belong to others: Higress adds `_rules_` and more.
 #[inline(never)]
-fn read_object(
-    json: &Json<'_>,
-    parent: &str,
-    settings: &mut Settings,
-    problems: &mut Vec<Problem>,
-) {
-    let Value::Object(members) = json else {
+fn read_object(json: Json<'_>, parent: &str, settings: &mut Settings, problems: &mut Vec<Problem>) {
+    let Some(members) = json.members() else {
         return problems.push(Problem::of_value(parent.into(), json, "an object"));
     };
     let mut seen: Vec<&str> = Vec::new();
-    for (name, value) in members {
+    for (name, value) in &members {
         if name.starts_with('_') {
             continue;
         }
@@ -205,16 +222,18 @@ fn read_object(
         }
         seen.push(name);
         let mut keys = settings.keys();
-        // In the text, `incoming.trust` is the path of a key, but no name: it is unknown.
         let found = keys
             .iter_mut()
-            .find(|key| key.path == path && !name.contains('.'));
+            .find(|key| key.object == parent && key.name == *name);
         if let Some(key) = found {
-            key.setting.read(value, &path, problems);
-        } else if !path.is_empty() && keys.iter().any(|key| split(key.path).0 == path) {
-            read_object(value, &path, settings, problems);
+            key.setting.read(*value, &path, problems);
+        } else if parent.is_empty()
+            && !name.is_empty()
+            && keys.iter().any(|key| key.object == *name)
+        {
+            read_object(*value, &path, settings, problems);
         } else {
-            problems.push(Problem::unknown_key(parent, name, value, &keys));
+            problems.push(Problem::unknown_key(parent, name, *value, &keys));
         }
     }
 }
@@ -225,7 +244,7 @@ fn to_json(settings: &mut Settings) -> String {
     let mut json = String::new();
     let mut current = "";
     for key in settings.keys() {
-        let (object, name) = split(key.path);
+        let Key { object, name, .. } = key;
         // The keys of an object follow each other.
         if object != current && !current.is_empty() {
             json.push('}');

@@ -36,24 +36,19 @@ impl Problem {
         Self { path, message }
     }
 
-    pub(crate) fn of_value(path: String, found: &Json<'_>, allowed: &str) -> Self {
+    pub(crate) fn of_value(path: String, found: Json<'_>, allowed: &str) -> Self {
         Self::new(path, &shown(found), allowed)
     }
 
     #[inline(never)]
-    pub(crate) fn of_item(path: &str, index: usize, found: &Json<'_>, allowed: &str) -> Self {
+    pub(crate) fn of_item(path: &str, index: usize, found: Json<'_>, allowed: &str) -> Self {
         Self::of_value(format!("{path}[{index}]"), found, allowed)
     }
 
     /// Describes a key that is not among the known `keys`; `parent` is the path of its object, empty
     /// for the whole configuration.
     #[inline(never)]
-    pub(crate) fn unknown_key(
-        parent: &str,
-        name: &str,
-        value: &Json<'_>,
-        keys: &[Key<'_>],
-    ) -> Self {
+    pub(crate) fn unknown_key(parent: &str, name: &str, value: Json<'_>, keys: &[Key<'_>]) -> Self {
         let path = match name {
             "" => join(parent, "\"\""),
             name => join(parent, &escape_controls(name)),
@@ -64,11 +59,10 @@ impl Problem {
         };
         let mut allowed: Vec<&str> = Vec::new();
         for key in keys {
-            let (object, last) = split(key.path);
             let known = match parent {
                 // An object is listed once, where its first key is.
-                "" if !object.is_empty() => object,
-                _ if object == parent => last,
+                "" if !key.object.is_empty() => key.object,
+                _ if key.object == parent => key.name,
                 _ => continue,
             };
             if allowed.last() != Some(&known) {
@@ -97,30 +91,33 @@ pub fn join(parent: &str, name: &str) -> String {
     }
 }
 
-/// Splits the path of a key into the path of its object, which is empty for the whole configuration,
-/// and its name.
-pub fn split(path: &str) -> (&str, &str) {
-    path.split_once('.').unwrap_or(("", path))
-}
-
 /// Returns the known path whose last name is most similar to `name`, if at most a third of `name` is
 /// wrong. Of equally similar names, the one with the more similar path is returned.
 #[inline(never)]
 fn most_similar(path: &str, name: &str, keys: &[Key<'_>]) -> Option<String> {
-    // Control planes and people write the same name in several styles.
-    let normalize = |text: &str| -> String {
-        let text: String = text.chars().take(64).collect();
-        text.to_ascii_lowercase().replace('-', "_")
+    let (path, name) = (normalize(path), normalize(name));
+    let mut best = (usize::MAX, usize::MAX);
+    let mut similar = None;
+    for key in keys {
+        for (known, known_path) in [(key.name, key.path()), (key.object, key.object.into())] {
+            let distance = (
+                strsim::levenshtein(&name, known),
+                strsim::levenshtein(&path, &known_path),
+            );
+            if distance < best && !known.is_empty() {
+                best = distance;
+                similar = Some(known_path);
+            }
+        }
+    }
+    similar.filter(|_| best.0.saturating_mul(3) <= name.len())
+}
+
+/// Writes a name in one style: control planes and people write the same one in several.
+fn normalize(name: &str) -> String {
+    let normalize = |char| match char {
+        '-' => '_',
+        char => char.to_ascii_lowercase(),
     };
-    let (path, normalized) = (normalize(path), normalize(name));
-    let paths = keys.iter().map(|key| key.path);
-    let objects = keys.iter().map(|key| split(key.path).0);
-    let similar = paths
-        .chain(objects.filter(|object| !object.is_empty()))
-        .map(|known| {
-            let distance = strsim::levenshtein(&normalized, split(known).1);
-            (distance, strsim::levenshtein(&path, known), known)
-        })
-        .min()?;
-    (similar.0.saturating_mul(3) <= name.chars().count()).then(|| similar.2.into())
+    name.chars().take(64).map(normalize).collect()
 }

@@ -1,17 +1,16 @@
 //! How the value of each key is read and shown.
 
-use hifijson::value::Value;
 use request_id_rules::header_name::HeaderName;
 use request_id_rules::policy::{Accept, Echo, IdFormat, MaxLength, NonUuid, OnInvalid, Source};
 use request_id_rules::trust::{Cidr, Trust};
 
-use crate::json::Json;
+use crate::json::{Json, Part};
 use crate::problem::Problem;
 
 /// The value of a key, by its type.
 pub enum Setting<'a> {
-    /// One of several words.
-    Word(&'a mut dyn Word),
+    /// One of three words.
+    Word([&'static str; 3], &'a mut dyn Word),
     /// `true` or `false`.
     Boolean(&'a mut bool),
     /// A whole number in [`MaxLength::RANGE`].
@@ -28,47 +27,53 @@ pub enum Setting<'a> {
 
 const HEADER_NAME: &str = "the name of a header (letters, digits and hyphens, without a colon), but none that HTTP needs itself, such as host";
 
-impl Setting<'_> {
+impl<'a> Setting<'a> {
+    pub(crate) fn word<T: Words>(value: &'a mut T) -> Self {
+        Self::Word(T::WORDS, value)
+    }
+
     /// Takes on the value that `json` spells, or adds a problem if it spells none.
-    #[inline(never)]
-    pub(crate) fn read(&mut self, json: &Json<'_>, path: &str, problems: &mut Vec<Problem>) {
-        let is_allowed = match (&mut *self, json) {
-            (Self::Word(word), Value::String(text)) => word.choose(text),
-            (Self::Boolean(value), Value::Bool(read)) => set(*value, Some(*read)),
-            (Self::Length(length), Value::Number((number, _))) => {
-                set(*length, whole_number(number).and_then(MaxLength::new))
-            }
-            (Self::HeaderName(name), Value::String(text)) => set(*name, HeaderName::new(text)),
-            (Self::HeaderNameOrNull(name), Value::Null) => set(*name, Some(None)),
-            (Self::HeaderNameOrNull(name), Value::String(text)) => {
-                set(*name, HeaderName::new(text).map(Some))
-            }
-            (Self::Sources(sources), Value::Array(items)) => {
-                **sources = read_sources(items, path, problems);
-                true
-            }
-            (Self::Trust(trust), Value::String(text)) => match &**text {
-                "all" => set(*trust, Some(Trust::All)),
-                "none" => set(*trust, Some(Trust::None)),
-                _ => false,
-            },
-            (Self::Trust(trust), Value::Array(items)) => {
-                **trust = Trust::only(read_ranges(items, path, problems));
-                true
-            }
-            _ => false,
-        };
-        if !is_allowed {
+    pub(crate) fn read(&mut self, json: Json<'_>, path: &str, problems: &mut Vec<Problem>) {
+        if self.set(json, path, problems).is_none() {
             problems.push(Problem::of_value(path.into(), json, &self.allowed()));
         }
+    }
+
+    /// Takes on the value that `json` spells. Returns `None` if it spells none; a list is taken on even if
+    /// some of its items are not valid, and a problem is added for each of those.
+    #[inline(never)]
+    fn set(&mut self, json: Json<'_>, path: &str, problems: &mut Vec<Problem>) -> Option<()> {
+        let text = json.text();
+        match self {
+            Self::Word(words, value) => value.set(words.iter().position(|word| *word == text)?),
+            Self::Boolean(value) => **value = json.as_str().parse().ok()?,
+            Self::Length(length) => {
+                **length = whole_number(json.as_str()).and_then(MaxLength::new)?;
+            }
+            Self::HeaderName(name) => **name = HeaderName::new(&text)?,
+            Self::HeaderNameOrNull(name) => {
+                **name = match json.as_str() {
+                    "null" => None,
+                    _ => Some(HeaderName::new(&text)?),
+                }
+            }
+            Self::Sources(sources) => **sources = read_sources(&json.items()?, path, problems),
+            Self::Trust(trust) => {
+                **trust = match &*text {
+                    "all" => Trust::All,
+                    "none" => Trust::None,
+                    _ => Trust::only(read_ranges(&json.items()?, path, problems)),
+                }
+            }
+        }
+        Some(())
     }
 
     /// Returns which values are allowed, for a message.
     #[inline(never)]
     fn allowed(&self) -> String {
         match self {
-            Self::Word(word) => {
-                let [first, second, third] = word.words();
+            Self::Word([first, second, third], _) => {
                 ["\"", first, "\", \"", second, "\" or \"", third, "\""].concat()
             }
             Self::Boolean(_) => "true or false".into(),
@@ -90,7 +95,9 @@ impl Setting<'_> {
     #[must_use]
     pub fn to_json(&self) -> String {
         match self {
-            Self::Word(word) => quote(word.chosen()),
+            Self::Word(words, value) => {
+                quote(words.get(value.index()).copied().unwrap_or_default())
+            }
             Self::Boolean(true) => "true".into(),
             Self::Boolean(false) => "false".into(),
             Self::Length(length) => length.get().to_string(),
@@ -108,29 +115,18 @@ impl Setting<'_> {
     }
 }
 
-/// Sets `setting` to the value that was read, and returns whether there is one.
-fn set<T>(setting: &mut T, value: Option<T>) -> bool {
-    match value {
-        Some(value) => {
-            *setting = value;
-            true
-        }
-        None => false,
-    }
-}
-
 #[inline(never)]
-fn read_sources(items: &[Json<'_>], path: &str, problems: &mut Vec<Problem>) -> Vec<Source> {
+fn read_sources(items: &[Part<'_>], path: &str, problems: &mut Vec<Problem>) -> Vec<Source> {
     let allowed = ["\"aws\" or ", HEADER_NAME].concat();
     let mut sources = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        let source = match text_of(item) {
+    for (index, (_, item)) in items.iter().enumerate() {
+        let source = match &*item.text() {
             // Header names are accepted in any case, so this word is, too.
             text if text.eq_ignore_ascii_case("aws") => Some(Source::Aws),
             text => HeaderName::new(text).map(Source::from_header),
         };
         if source.is_none() {
-            problems.push(Problem::of_item(path, index, item, &allowed));
+            problems.push(Problem::of_item(path, index, *item, &allowed));
         }
         // Any source in place of an invalid one keeps the indexes of those after it.
         sources.push(source.unwrap_or(Source::Aws));
@@ -139,24 +135,16 @@ fn read_sources(items: &[Json<'_>], path: &str, problems: &mut Vec<Problem>) -> 
 }
 
 #[inline(never)]
-fn read_ranges(items: &[Json<'_>], path: &str, problems: &mut Vec<Problem>) -> Vec<Cidr> {
+fn read_ranges(items: &[Part<'_>], path: &str, problems: &mut Vec<Problem>) -> Vec<Cidr> {
     let allowed = "an IPv4 or IPv6 address, or a range such as \"10.0.0.0/8\" or \"2001:db8::/32\"";
     let mut ranges = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        match Cidr::parse(text_of(item)) {
+    for (index, (_, item)) in items.iter().enumerate() {
+        match Cidr::parse(&item.text()) {
             Some(range) => ranges.push(range),
-            None => problems.push(Problem::of_item(path, index, item, allowed)),
+            None => problems.push(Problem::of_item(path, index, *item, allowed)),
         }
     }
     ranges
-}
-
-/// Returns the text of a string; no other value is a header name or an address.
-fn text_of<'j>(json: &'j Json<'_>) -> &'j str {
-    match json {
-        Value::String(text) => text,
-        _ => "",
-    }
 }
 
 /// Reads a whole number, with or without a fraction of zeros: control planes differ in how they print
@@ -185,71 +173,51 @@ fn list(items: &mut dyn Iterator<Item = &str>) -> String {
 
 /// A value that is one of three words.
 pub trait Word {
-    /// Returns the words.
-    fn words(&self) -> [&'static str; 3];
-    /// Returns the word of this value.
-    fn chosen(&self) -> &'static str;
-    /// Takes on the value of a word, and returns whether there is such a word.
-    fn choose(&mut self, word: &str) -> bool;
+    /// Returns the index of the word of this value.
+    fn index(&self) -> usize;
+    /// Takes on the value of the word at this index.
+    fn set(&mut self, index: usize);
 }
 
 /// The words of a type, and the value that each stands for.
-trait Choice: Copy + PartialEq + 'static {
-    const WORDS: &'static [(&'static str, Self); 3];
+pub(crate) trait Words: Copy + PartialEq {
+    const WORDS: [&'static str; 3];
+    const VALUES: [Self; 3];
 }
 
-impl<T: Choice> Word for T {
-    fn words(&self) -> [&'static str; 3] {
-        T::WORDS.map(|(word, _)| word)
+impl<T: Words> Word for T {
+    fn index(&self) -> usize {
+        T::VALUES.iter().take_while(|value| *value != self).count()
     }
 
-    fn chosen(&self) -> &'static str {
-        let chosen = T::WORDS.iter().find(|(_, value)| value == self);
-        chosen.map_or("", |(word, _)| word)
-    }
-
-    fn choose(&mut self, word: &str) -> bool {
-        let chosen = T::WORDS.iter().find(|(known, _)| *known == word);
-        set(self, chosen.map(|(_, value)| *value))
+    fn set(&mut self, index: usize) {
+        if let Some(value) = T::VALUES.get(index) {
+            *self = *value;
+        }
     }
 }
 
-impl Choice for Accept {
-    const WORDS: &'static [(&'static str, Self); 3] = &[
-        ("safe", Self::Safe),
-        ("uuid", Self::Uuid),
-        ("visible", Self::Visible),
-    ];
+impl Words for Accept {
+    const WORDS: [&'static str; 3] = ["safe", "uuid", "visible"];
+    const VALUES: [Self; 3] = [Self::Safe, Self::Uuid, Self::Visible];
 }
 
-impl Choice for OnInvalid {
-    const WORDS: &'static [(&'static str, Self); 3] = &[
-        ("replace", Self::Replace),
-        ("reject", Self::Reject),
-        ("keep", Self::Keep),
-    ];
+impl Words for OnInvalid {
+    const WORDS: [&'static str; 3] = ["replace", "reject", "keep"];
+    const VALUES: [Self; 3] = [Self::Replace, Self::Reject, Self::Keep];
 }
 
-impl Choice for NonUuid {
-    const WORDS: &'static [(&'static str, Self); 3] = &[
-        ("derive", Self::Derive),
-        ("verbatim", Self::Verbatim),
-        ("skip", Self::Skip),
-    ];
+impl Words for NonUuid {
+    const WORDS: [&'static str; 3] = ["derive", "verbatim", "skip"];
+    const VALUES: [Self; 3] = [Self::Derive, Self::Verbatim, Self::Skip];
 }
 
-impl Choice for IdFormat {
-    const WORDS: &'static [(&'static str, Self); 3] = &[
-        ("uuid4", Self::Uuid4),
-        ("uuid7", Self::Uuid7),
-        ("hex32", Self::Hex32),
-    ];
+impl Words for IdFormat {
+    const WORDS: [&'static str; 3] = ["uuid4", "uuid7", "hex32"];
+    const VALUES: [Self; 3] = [Self::Uuid4, Self::Uuid7, Self::Hex32];
 }
 
-impl Choice for Echo {
-    const WORDS: &'static [(&'static str, Self); 3] = &[
-        ("overwrite", Self::Overwrite),
-        ("if_absent", Self::IfAbsent),
-        ("never", Self::Never),
-    ];
+impl Words for Echo {
+    const WORDS: [&'static str; 3] = ["overwrite", "if_absent", "never"];
+    const VALUES: [Self; 3] = [Self::Overwrite, Self::IfAbsent, Self::Never];
 }
