@@ -61,12 +61,8 @@ impl fmt::Display for Message {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} {}",
-            self.status,
-            to_bytes(&self.headers).escape_ascii()
-        )?;
+        let headers = to_bytes(&self.headers);
+        writeln!(f, "{} {}", self.status, headers.escape_ascii())?;
         writeln!(f, "{}", self.body.escape_ascii())
     }
 }

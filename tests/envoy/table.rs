@@ -36,8 +36,7 @@ pub fn trials(shared: &Arc<SharedTestbeds>) -> Vec<Trial> {
                 let mut new_ids = new_ids.lock().unwrap_or_else(PoisonError::into_inner);
                 // With tracing, the default configuration is the one that is shipped.
                 let is_shipped = sampling.is_some() && case.config.is_empty();
-                let logs_origin = is_shipped || case.logs_origin();
-                check(&case, &exchange, &mut new_ids, logs_origin);
+                check(&case, &exchange, &mut new_ids, is_shipped);
                 Ok(())
             }));
         }
@@ -86,16 +85,16 @@ fn the_module_of_cargo() -> Result<(), Failed> {
     for case in cases::all() {
         println!("{}", case.name);
         let exchange = testbed.exchange_case(&case);
-        check(&case, &exchange, &mut new_ids, case.logs_origin());
+        check(&case, &exchange, &mut new_ids, false);
     }
     Ok(())
 }
 
-fn check(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<Vec<u8>>, logs_origin: bool) {
+fn check(case: &Case, exchange: &Exchange, new_ids: &mut HashSet<Vec<u8>>, is_shipped: bool) {
     let id = check_id(case, exchange, new_ids);
     check_request(case, exchange, &id);
     check_response(case, exchange, &id);
-    check_filter(case, exchange, &id, logs_origin);
+    check_filter(case, exchange, &id, is_shipped);
 }
 
 /// Checks that the client, the upstream and the access log have the same id, and returns it.
@@ -216,7 +215,7 @@ fn check_response(case: &Case, exchange: &Exchange, id: &[u8]) {
 }
 
 /// Checks the host calls that the filter made, and the line that it logged.
-fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
+fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], is_shipped: bool) {
     let calls = exchange.traced("[vm->host] env.");
     const KNOWN: &str = "proxy_get_current_time_nanoseconds( proxy_get_header_map_pairs( \
          proxy_get_header_map_value( proxy_get_log_level( proxy_get_property( proxy_log( \
@@ -241,10 +240,10 @@ fn check_filter(case: &Case, exchange: &Exchange, id: &[u8], log_origin: bool) {
         "{calls:#?}"
     );
     let mut config = Config::read(case.config.as_bytes()).expect("the configuration is valid");
-    config.log_origin = log_origin;
-    let properties = usize::from(log_origin) + usize::from(config.remembers(&case.verdict));
+    config.log_origin |= is_shipped; // The shipped configuration publishes the origin.
+    let properties = usize::from(config.log_origin) + usize::from(config.remembers(&case.verdict));
     assert_eq!(count("proxy_set_property("), properties, "{calls:#?}");
-    let origin = json!(log_origin.then_some(&case.verdict.origin));
+    let origin = json!(config.log_origin.then_some(&case.verdict.origin));
     assert_eq!(exchange.access_log["origin"], origin, "{exchange:#?}");
 
     let said = exchange.traced("wasm log request-id request-id request-id: ");

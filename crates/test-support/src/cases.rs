@@ -199,12 +199,6 @@ impl Case {
         }
         counters
     }
-
-    /// Returns whether the configuration publishes the origin.
-    #[must_use]
-    pub fn logs_origin(&self) -> bool {
-        self.config.contains(r#""log_origin": true"#)
-    }
 }
 
 const UUID: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";

@@ -43,12 +43,12 @@ fn defaults() -> Vec<Case> {
     [
         with("{}", vec![case("{}: kept").id("mine").kept(), case("{}: generated")]),
         with(everything, vec![
-            case("the defaults in words: adopted").header("x-amz-request-id", S3).adopted(FROM_S3, "x-amz-request-id"),
-            case("the defaults in words: 201 bytes").id("a".repeat(201)).replaced("too_long"),
-            case("the defaults in words: published").upstream("apigw-requestid", S3).aws_id(S3),
+            case("the defaults written out: adopted").header("x-amz-request-id", S3).adopted(FROM_S3, "x-amz-request-id"),
+            case("the defaults written out: 201 bytes").id("a".repeat(201)).replaced("too_long"),
+            case("the defaults written out: published").upstream("apigw-requestid", S3).aws_id(S3),
         ]),
         with(r#"{"_rules_": [{"_match_route_": ["x"]}], "incoming": {"_x": 1}, "generate": "hex32"}"#, vec![
-            case("keys with an underscore are for others").generated(IdFormat::Hex32),
+            case("keys that begin with an underscore are ignored").generated(IdFormat::Hex32),
         ]),
     ]
     .concat()
@@ -65,7 +65,7 @@ fn header() -> Vec<Case> {
     [
         with(r#"{"header": "x-correlation-id"}"#, vec![
             other("another header: kept").id("mine").kept(),
-            other("another header: in any case").header("X-Correlation-ID", "mine").kept(),
+            other("another header: its name in any case").header("X-Correlation-ID", "mine").kept(),
             other("another header: generated"),
             other("another header: empty").id(""),
             other("another header: adopted").header("x-amz-request-id", S3).adopted(FROM_S3, "x-amz-request-id"),
@@ -75,19 +75,19 @@ fn header() -> Vec<Case> {
             other("another header: an invalid line after a valid one").id("mine").id(b"\xff").replaced("duplicate"),
             other("another header: an empty line beside a valid one").id("").id("mine").kept_as("mine").unwritten(),
             other("another header: x-request-id is not read").header("x-request-id", "a b").id("mine").kept(),
-            other("another header: x-request-id is no source").header("x-request-id", "yours"),
-            other("another header: the upstream's gives way").upstream("x-correlation-id", "theirs")
+            other("another header: no id is taken from x-request-id").header("x-request-id", "yours"),
+            other("another header: the upstream's id is overwritten").upstream("x-correlation-id", "theirs")
                 .upstream("x-correlation-id", "theirs-too").id("mine").kept(),
             other("another header: the upstream may echo the id in two lines").upstream("x-correlation-id", "mine")
                 .upstream("x-correlation-id", "mine").id("mine").kept(),
             other("another header: the upstream's x-request-id is not read").upstream("x-request-id", "theirs").id("mine")
                 .kept(),
-            other("another header: a provisional id is an id like others").id(PROVISIONAL).kept(),
+            other("another header: a provisional id is an id like any other").id(PROVISIONAL).kept(),
             other("another header: a provisional id in x-request-id is not read").header("x-request-id", PROVISIONAL),
         ]),
         with(r#"{"header": "X-Correlation-ID", "response": {"normalize_aws": false}}"#, vec![
             other("another header in mixed case: kept").id("mine").kept(),
-            other("another header in mixed case: the upstream's lines give way").upstream("x-correlation-id", "theirs")
+            other("another header in mixed case: the upstream's lines are overwritten").upstream("x-correlation-id", "theirs")
                 .upstream("x-correlation-id", "theirs-too").id("mine").kept(),
         ]),
         with(r#"{"header": "x-amzn-requestid"}"#, {
@@ -97,11 +97,12 @@ fn header() -> Vec<Case> {
                 case
             };
             vec![
-                aws("AWS's header as the id's: kept").id("mine").kept(),
-                aws("AWS's header as the id's: a bad value is not adopted from itself").id("a b").replaced("bad_byte"),
-                aws("AWS's header as the id's: another one is adopted").header("x-amz-request-id", S3)
+                aws("x-amzn-requestid as the id's header: kept").id("mine").kept(),
+                aws("x-amzn-requestid as the id's header: an invalid value is not adopted from it").id("a b").replaced("bad_byte"),
+                aws("x-amzn-requestid as the id's header: another AWS header is adopted").header("x-amz-request-id", S3)
                     .adopted(FROM_S3, "x-amz-request-id"),
-                aws("AWS's header as the id's: the id goes before the upstream's").upstream("apigw-requestid", S3).id("mine").kept(),
+                aws("x-amzn-requestid as the id's header: the upstream's AWS id does not replace it")
+                    .upstream("apigw-requestid", S3).id("mine").kept(),
             ]
         }),
     ]
@@ -116,18 +117,18 @@ fn trust() -> Vec<Case> {
         with(r#"{"incoming": {"trust": "none"}}"#, vec![
             case("trust none: a valid id").id("mine").replaced("untrusted"),
             case("trust none: an invalid id").id("a b").replaced("untrusted"),
-            case("trust none: repetitions").id("mine").id("mine").replaced("untrusted"),
+            case("trust none: a repeated id").id("mine").id("mine").replaced("untrusted"),
             case("trust none: no id").untrusted(),
             case("trust none: an empty id").id("").untrusted(),
             case("trust none: an AWS id").header("x-amzn-requestid", UUID).untrusted(),
             case("trust none: a valid id and an AWS id").header("x-amzn-requestid", UUID).id("mine").replaced("untrusted"),
-            case("trust none: the upstream is another matter").untrusted().upstream("apigw-requestid", S3).aws_id(S3),
+            case("trust none: the upstream's AWS id is still published").untrusted().upstream("apigw-requestid", S3).aws_id(S3),
             case("trust none: a claimed signature").header("authorization", AUTHORIZATION).id("mine").replaced("untrusted"),
             case("trust none: a provisional id, which the client may have sent").id(PROVISIONAL).untrusted(),
             case("trust none: a provisional id and an AWS id").id(PROVISIONAL).header("x-amzn-requestid", UUID).untrusted(),
         ]),
         with(r#"{"incoming": {"trust": []}}"#, vec![
-            case("trust an empty list: as none").id("mine").replaced("untrusted"),
+            case("trust an empty list: nobody is trusted").id("mine").replaced("untrusted"),
         ]),
         with(r#"{"incoming": {"trust": "all"}}"#, vec![
             case("trust all: any peer").header(PEER, "203.0.113.7").id("mine").kept(),
@@ -159,16 +160,16 @@ fn accept() -> Vec<Case> {
             case("accept uuid: a UUID").id(UUID).kept(),
             case("accept uuid: in upper case").id(UUID.to_uppercase()).kept(),
             case("accept uuid: of any version").id("d57c3a72-f9fc-fc6c-02d3-f5d8614c8791").kept(),
-            case("accept uuid: twice the same").id(UUID).id(UUID).kept_as(UUID),
+            case("accept uuid: the same UUID twice").id(UUID).id(UUID).kept_as(UUID),
             case("accept uuid: 32 digits").id("0123456789abcdef0123456789abcdef").replaced("not_uuid"),
             case("accept uuid: in braces").id(format!("{{{UUID}}}")).replaced("not_uuid"),
-            case("accept uuid: a valid id otherwise").id("my-id-1").replaced("not_uuid"),
+            case("accept uuid: an id that is valid by default").id("my-id-1").replaced("not_uuid"),
             case("accept uuid: bytes").id(b"\xff\xfe").replaced("not_uuid"),
             case("accept uuid: too long").id("a".repeat(201)).replaced("too_long"),
-            case("accept uuid: different ones").id(UUID).id("yours").replaced("duplicate"),
+            case("accept uuid: different ids").id(UUID).id("yours").replaced("duplicate"),
         ]),
         with(r#"{"incoming": {"accept": "visible"}}"#, vec![
-            case("accept visible: all of it").id("!\"#$%&'()*+-./09:;<=>?@AZ[\\]^_`az{|}~").kept(),
+            case("accept visible: every kind of visible byte").id("!\"#$%&'()*+-./09:;<=>?@AZ[\\]^_`az{|}~").kept(),
             case("accept visible: a blank").id("a b").replaced("bad_byte"),
             case("accept visible: bytes").id(b"caf\xe9").replaced("bad_byte"),
             case("accept visible: a comma separates").id("<a>,<b>").replaced("duplicate"),
@@ -184,12 +185,12 @@ fn max_length() -> Vec<Case> {
         with(r#"{"incoming": {"max_length": 1}}"#, vec![
             case("max_length 1: one byte").id("a").kept(),
             case("max_length 1: two bytes").id("ab").replaced("too_long"),
-            case("max_length 1: a published value, too").upstream("apigw-requestid", "ab"),
+            case("max_length 1: a longer AWS id is not published").upstream("apigw-requestid", "ab"),
             case("max_length 1: an adopted value is measured before it is derived").header("x-amzn-requestid", "ab")
                 .unusable("x-amzn-requestid", "too_long"),
         ]),
         with(r#"{"incoming": {"max_length": 40}}"#, vec![
-            case("max_length 40: a provisional id is longer").id(PROVISIONAL).generated_as(UUID),
+            case("max_length 40: a provisional id may be longer").id(PROVISIONAL).generated_as(UUID),
         ]),
         with(r#"{"incoming": {"max_length": 1024}}"#, vec![
             case("max_length 1024: 1024 bytes").id("a".repeat(1024)).kept(),
@@ -206,7 +207,7 @@ fn on_invalid() -> Vec<Case> {
             case("on_invalid reject: a bad byte").id("a b").rejected("bad_byte", BAD_BYTE),
             case("on_invalid reject: bytes").id(b"\xff\"\\").rejected("bad_byte", BAD_BYTE),
             case("on_invalid reject: too long").id("a".repeat(201)).rejected("too_long", "x-request-id is longer than 200 bytes"),
-            case("on_invalid reject: different ones").id("mine").id("yours")
+            case("on_invalid reject: different ids").id("mine").id("yours")
                 .rejected("duplicate", "x-request-id has several different values"),
             case("on_invalid reject: an AWS id does not help").header("x-amzn-requestid", UUID).id("a b").rejected("bad_byte", BAD_BYTE),
             case("on_invalid reject: a valid id").id("mine").kept(),
@@ -230,8 +231,8 @@ fn on_invalid() -> Vec<Case> {
             case("on_invalid keep: a bad byte").id("a b").kept_in_dry_run("a b", "bad_byte"),
             case("on_invalid keep: bytes").id(b"\xff\x80").kept_in_dry_run(b"\xff\x80", "bad_byte"),
             case("on_invalid keep: too long").id("a".repeat(201)).kept_in_dry_run("a".repeat(201), "too_long"),
-            case("on_invalid keep: different ones").id("mine").id("yours").kept_in_dry_run("mine,yours", "duplicate"),
-            case("on_invalid keep: equal ones are one").id("mine").id("mine").kept_as("mine"),
+            case("on_invalid keep: different ids").id("mine").id("yours").kept_in_dry_run("mine,yours", "duplicate"),
+            case("on_invalid keep: equal ids count as one").id("mine").id("mine").kept_as("mine"),
             case("on_invalid keep: an AWS id").header("x-amz-request-id", S3).adopted(FROM_S3, "x-amz-request-id"),
         ]),
         with(r#"{"incoming": {"on_invalid": "keep", "accept": "uuid"}}"#, vec![
@@ -245,14 +246,15 @@ fn on_invalid() -> Vec<Case> {
 fn original() -> Vec<Case> {
     [
         with(r#"{"incoming": {"original": "x-original-request-id"}}"#, vec![
-            case("original: an invalid id is carried").id("a b").replaced("bad_byte").original("a b"),
+            case("original: an invalid id is passed on").id("a b").replaced("bad_byte").original("a b"),
             case("original: bytes as the client sent them").id(b"caf\xe9\xff").replaced("bad_byte").original(b"caf\xe9\xff"),
-            case("original: different ones as the client sent them").id("a").id("b").replaced("duplicate").original("a,b"),
-            case("original: a long one as the client sent it").id("a".repeat(5000)).replaced("too_long").original("a".repeat(5000)),
-            case("original: over the caller's own").header(ORIGINAL, "fake").id("a b").replaced("bad_byte").original("a b"),
-            case("original: over several of the caller's own").header(ORIGINAL, "fake").header(ORIGINAL, "fake-too").id("a b")
+            case("original: different ids as the client sent them").id("a").id("b").replaced("duplicate").original("a,b"),
+            case("original: a long id as the client sent it").id("a".repeat(5000)).replaced("too_long").original("a".repeat(5000)),
+            case("original: the client's own header is overwritten").header(ORIGINAL, "fake").id("a b").replaced("bad_byte")
+                .original("a b"),
+            case("original: the client's own lines are overwritten").header(ORIGINAL, "fake").header(ORIGINAL, "fake-too").id("a b")
                 .replaced("bad_byte").original("a b"),
-            case("original: also when AWS's takes its place").id("a b").header("x-amzn-requestid", UUID)
+            case("original: also if an AWS id takes the place of the id").id("a b").header("x-amzn-requestid", UUID)
                 .replaced_by(UUID, "bad_byte").original("a b"),
             case("original: a trusted client's header stays beside a kept id").header(ORIGINAL, "theirs").id("mine").kept(),
             case("original: a trusted client's lines stay beside a kept id").header(ORIGINAL, "").header(ORIGINAL, "theirs")
@@ -295,10 +297,11 @@ fn adopt_from() -> Vec<Case> {
             case("adopt from nothing: a provisional id").id(PROVISIONAL).generated_as(UUID),
         ]),
         with(r#"{"adopt": {"from": ["x-amz-cf-id"]}}"#, vec![
-            case("adopt from CloudFront").header("x-amz-cf-id", "SOX4xwn4XV6Q4rgb7XiVGOHms_BGlTAC4KyHmureZmBNrjGdRLiNIQ==").adopted(FROM_CF_ID, "x-amz-cf-id"),
+            case("adopt from CloudFront").header("x-amz-cf-id", "SOX4xwn4XV6Q4rgb7XiVGOHms_BGlTAC4KyHmureZmBNrjGdRLiNIQ==")
+                .adopted(FROM_CF_ID, "x-amz-cf-id"),
         ]),
         with(r#"{"adopt": {"from": ["AWS"]}}"#, vec![
-            case("adopt from AWS, in any case as names are").header("x-amz-request-id", S3).adopted(FROM_S3, "x-amz-request-id"),
+            case("adopt from AWS, in upper case").header("x-amz-request-id", S3).adopted(FROM_S3, "x-amz-request-id"),
         ]),
         with(r#"{"adopt": {"from": ["x-amz-cf-id", "X-Parent-Id", "aws"]}}"#, vec![
             case("adopt from a list: the first").header("x-amzn-requestid", UUID).header("x-parent-id", "parent")
@@ -306,7 +309,8 @@ fn adopt_from() -> Vec<Case> {
             case("adopt from a list: a later one").header("x-amzn-requestid", UUID)
                 .header("x-parent-id", "11111111-2222-4333-8444-555555555555")
                 .adopted("11111111-2222-4333-8444-555555555555", "x-parent-id"),
-            case("adopt from a list: an unusable first").header("x-amz-cf-id", "-").header("x-parent-id", UUID).adopted(UUID, "x-parent-id").unusable("x-amz-cf-id", "placeholder"),
+            case("adopt from a list: an unusable first").header("x-amz-cf-id", "-").header("x-parent-id", UUID)
+                .adopted(UUID, "x-parent-id").unusable("x-amz-cf-id", "placeholder"),
             case("adopt from a list: an unusable header after the one that is used").header("x-amz-cf-id", UUID)
                 .header("x-parent-id", "a b").adopted(UUID, "x-amz-cf-id"),
             case("adopt from a list: no other name is remapped").header("x-amzn-remapped-x-parent-id", UUID),
@@ -317,7 +321,7 @@ fn adopt_from() -> Vec<Case> {
             case("adopt from traces: the root, derived")
                 .header("x-amzn-trace-id", format!("Root={ROOT};Parent=53995c3f42cd8ad8;Sampled=1"))
                 .adopted(FROM_ROOT, "x-amzn-trace-id"),
-            case("adopt from traces: the root in other words")
+            case("adopt from traces: the root in upper case among other fields")
                 .header("x-amzn-trace-id", format!("sampled=0; ROOT = {}", ROOT.to_uppercase()))
                 .adopted(FROM_ROOT, "x-amzn-trace-id"),
             case("adopt from traces: no AWS id").header("x-amzn-requestid", UUID),
@@ -380,11 +384,11 @@ fn non_uuid() -> Vec<Case> {
         ]),
         with(r#"{"adopt": {"non_uuid": "verbatim"}}"#, vec![
             case("non_uuid verbatim: an S3 id").header("x-amz-request-id", S3).adopted(S3, "x-amz-request-id"),
-            case("non_uuid verbatim: a UUID all the same in lower case").header("x-amzn-requestid", UUID.to_uppercase())
+            case("non_uuid verbatim: a UUID still in lower case").header("x-amzn-requestid", UUID.to_uppercase())
                 .adopted(UUID, "x-amzn-requestid"),
             case("non_uuid verbatim: a Kinesis id as it is").header("x-amzn-requestid", "D57c3a72-f9fc-ac6c-82d3-f5d8614c8791")
                 .adopted("D57c3a72-f9fc-ac6c-82d3-f5d8614c8791", "x-amzn-requestid"),
-            case("non_uuid verbatim: a placeholder is none the less").header("x-amzn-requestid", "null")
+            case("non_uuid verbatim: a placeholder is still unusable").header("x-amzn-requestid", "null")
                 .unusable("x-amzn-requestid", "placeholder"),
             case("non_uuid verbatim: a provisional id, which the next run would not keep").header("x-amzn-requestid", PROVISIONAL)
                 .unusable("x-amzn-requestid", "placeholder"),
@@ -415,7 +419,7 @@ fn generate() -> Vec<Case> {
             case("generate hex32: no id").generated(IdFormat::Hex32),
             case("generate hex32: the digits of a provisional id").id(PROVISIONAL)
                 .generated_as("0f8fad5bd9cb469fa16570867728950e"),
-            case("generate hex32: adopted ids are UUIDs still").header("x-amz-request-id", S3)
+            case("generate hex32: adopted ids are still UUIDs").header("x-amz-request-id", S3)
                 .adopted(FROM_S3, "x-amz-request-id"),
         ]),
     ]
@@ -425,18 +429,18 @@ fn generate() -> Vec<Case> {
 fn echo() -> Vec<Case> {
     let if_absent = |prefix: &str| {
         vec![
-            case(leak(prefix, "none of the upstream's")).id("mine").kept(),
-            case(leak(prefix, "the upstream's stays")).upstream("x-request-id", "theirs").id("mine").kept().upstream_id(),
-            case(leak(prefix, "the upstream's stays, whatever it is")).upstream("x-request-id", b"\xff a").upstream_id(),
-            case(leak(prefix, "an empty one of the upstream's gives way")).upstream("x-request-id", "").id("mine").kept(),
-            case(leak(prefix, "a blank one of the upstream's gives way")).upstream("x-request-id", " \t").id("mine").kept(),
+            case(leak(prefix, "no id of the upstream")).id("mine").kept(),
+            case(leak(prefix, "the upstream's id stays")).upstream("x-request-id", "theirs").id("mine").kept().upstream_id(),
+            case(leak(prefix, "the upstream's id stays, whatever it is")).upstream("x-request-id", b"\xff a").upstream_id(),
+            case(leak(prefix, "an empty id of the upstream is overwritten")).upstream("x-request-id", "").id("mine").kept(),
+            case(leak(prefix, "a blank id of the upstream is overwritten")).upstream("x-request-id", " \t").id("mine").kept(),
         ]
     };
     let never = |prefix: &str| {
         vec![
-            case(leak(prefix, "none of the upstream's")).id("mine").kept().upstream_id(),
+            case(leak(prefix, "no id of the upstream")).id("mine").kept().upstream_id(),
             case(leak(prefix, "a new id is for the upstream alone")).upstream_id(),
-            case(leak(prefix, "the upstream's stays")).upstream("x-request-id", "theirs").id("mine").kept().upstream_id(),
+            case(leak(prefix, "the upstream's id stays")).upstream("x-request-id", "theirs").id("mine").kept().upstream_id(),
         ]
     };
     [
@@ -444,7 +448,7 @@ fn echo() -> Vec<Case> {
         with(r#"{"response": {"echo": "if_absent", "normalize_aws": false}}"#, if_absent("echo if_absent alone")),
         with(r#"{"response": {"echo": "never"}}"#, {
             let mut cases = never("echo never");
-            cases.push(case("echo never: AWS's id has its name").upstream("apigw-requestid", S3).aws_id(S3).upstream_id());
+            cases.push(case("echo never: AWS's id is still published").upstream("apigw-requestid", S3).aws_id(S3).upstream_id());
             cases
         }),
         with(r#"{"response": {"echo": "never", "normalize_aws": false}}"#, never("echo never alone")),
@@ -474,9 +478,9 @@ fn normalize_aws() -> Vec<Case> {
     [
         with(r#"{"response": {"normalize_aws": false}}"#, vec![
             case("normalize_aws false: AWS's id keeps its name").upstream("apigw-requestid", S3).id("mine").kept(),
-            case("normalize_aws false: adoption is another matter").header("x-amz-request-id", S3)
+            case("normalize_aws false: an AWS id is still adopted").header("x-amz-request-id", S3)
                 .adopted(FROM_S3, "x-amz-request-id"),
-            case("normalize_aws false: repetitions of the upstream give way").upstream("x-request-id", "theirs")
+            case("normalize_aws false: the upstream's lines are overwritten").upstream("x-request-id", "theirs")
                 .upstream("x-request-id", "theirs-too").id("mine").kept(),
         ]),
     ]
@@ -491,14 +495,14 @@ fn expose() -> Vec<Case> {
             case(leak(prefix, "a response for another origin")).upstream(ALLOW, "https://example.com").expose("x-request-id"),
             case(leak(prefix, "a response for all origins")).upstream(ALLOW, "*").expose("x-request-id"),
             case(leak(prefix, "a response for no other origin")),
-            case(leak(prefix, "names without an origin")).upstream(EXPOSE, "etag"),
-            case(leak(prefix, "beside others")).upstream(ALLOW, "*").upstream(EXPOSE, "ETag,  x-other").id("mine").kept()
+            case(leak(prefix, "exposed names in a response for no other origin")).upstream(EXPOSE, "etag"),
+            case(leak(prefix, "beside other names")).upstream(ALLOW, "*").upstream(EXPOSE, "ETag,  x-other").id("mine").kept()
                 .expose("ETag, x-other, x-request-id"),
-            case(leak(prefix, "beside others in lines of their own")).upstream(EXPOSE, "etag").upstream(ALLOW, "*")
+            case(leak(prefix, "beside other names in lines of their own")).upstream(EXPOSE, "etag").upstream(ALLOW, "*")
                 .upstream(EXPOSE, "x-other").expose("etag, x-other, x-request-id"),
-            case(leak(prefix, "said already")).upstream(ALLOW, "*").upstream(EXPOSE, "etag, X-Request-ID"),
-            case(leak(prefix, "all said already")).upstream(ALLOW, "*").upstream(EXPOSE, "*"),
-            case(leak(prefix, "a longer name is another")).upstream(ALLOW, "*").upstream(EXPOSE, "x-request-id-2")
+            case(leak(prefix, "exposed already")).upstream(ALLOW, "*").upstream(EXPOSE, "etag, X-Request-ID"),
+            case(leak(prefix, "all names exposed already")).upstream(ALLOW, "*").upstream(EXPOSE, "*"),
+            case(leak(prefix, "a longer name is another one")).upstream(ALLOW, "*").upstream(EXPOSE, "x-request-id-2")
                 .expose("x-request-id-2, x-request-id"),
             case(leak(prefix, "an empty list")).upstream(ALLOW, "*").upstream(EXPOSE, "").expose("x-request-id"),
         ]

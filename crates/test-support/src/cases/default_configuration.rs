@@ -32,39 +32,39 @@ fn kept() -> Vec<Case> {
         case("200 bytes are kept").id("a".repeat(200)).kept(),
         case("the header's name is kept in any case").header("X-ReQuEsT-iD", UUID).kept(),
         case("a kept id needs no AWS header").header("x-amzn-requestid", S3).id("mine").kept(),
-        case("blanks around an id are no part of it: Envoy's codec drops them").id(" \t id-1 \t ").kept_as("id-1")
+        case("blanks around an id are not part of it: Envoy's codec drops them").id(" \t id-1 \t ").kept_as("id-1")
             .unwritten(),
-        case("a stray comma is no part of an id").id("id-1,").kept_as("id-1"),
-        case("stray commas and blanks are no part of an id").id(" , id-1 ,\t, ").kept_as("id-1"),
+        case("a stray comma is not part of an id").id("id-1,").kept_as("id-1"),
+        case("stray commas and blanks are not part of an id").id(" , id-1 ,\t, ").kept_as("id-1"),
     ]
 }
 
 fn missing() -> Vec<Case> {
     vec![
         case("no id: a new one"),
-        case("an empty id is a missing one").id(""),
-        case("a blank id is a missing one").id(" \t "),
-        case("nothing but commas is a missing one").id(",, ,"),
-        case("two empty ids are a missing one").id("").id(""),
+        case("an empty id counts as missing").id(""),
+        case("a blank id counts as missing").id(" \t "),
+        case("nothing but commas counts as missing").id(",, ,"),
+        case("two empty ids count as missing").id("").id(""),
         case("other headers hold no request id").header("x-request-id-2", "a").header("request-id", "b")
             .header("x-correlation-id", "c").header("x-amz-cf-id", "SOX4xwn4XV6Q4rgb7XiVGOHms==")
             .header("x-amzn-trace-id", "Root=1-67891233-abcdef012345678912345678"),
-        case("an underscore makes another name").header("x_request_id", "a"),
+        case("a name with an underscore is another name").header("x_request_id", "a"),
     ]
 }
 
 fn invalid() -> Vec<Case> {
     let mut cases = vec![
         case("201 bytes are too long").id("a".repeat(201)).replaced("too_long"),
-        case("the length counts before the bytes do").id("\u{e9}".repeat(200)).replaced("too_long"),
+        case("the length is checked before the bytes").id("\u{e9}".repeat(200)).replaced("too_long"),
         case("a blank inside is a bad byte").id("a b").replaced("bad_byte"),
         case("a tab inside is a bad byte").id("a\tb").replaced("bad_byte"),
-        case("UTF-8 is bad bytes").id("caf\u{e9}").replaced("bad_byte"),
-        case("Latin-1 is a bad byte").id(b"caf\xe9").replaced("bad_byte"),
-        case("bytes that no text has are bad").id(b"\xff\xfe").replaced("bad_byte"),
+        case("a character beyond ASCII in UTF-8 is bad bytes").id("caf\u{e9}").replaced("bad_byte"),
+        case("a character beyond ASCII in Latin-1 is a bad byte").id(b"caf\xe9").replaced("bad_byte"),
+        case("bytes that are no text are bad").id(b"\xff\xfe").replaced("bad_byte"),
         case("a truncated UTF-8 sequence is bad").id(b"a\xf0\x9f\x98").replaced("bad_byte"),
         case("one bad byte at the end is enough").id(format!("{}\u{80}", "a".repeat(150))).replaced("bad_byte"),
-        case("an invalid id gives way to AWS's").id("a b").header("x-amzn-requestid", S3).replaced_by(FROM_S3, "bad_byte"),
+        case("an invalid id is replaced by AWS's").id("a b").header("x-amzn-requestid", S3).replaced_by(FROM_S3, "bad_byte"),
     ];
     // Every byte that HTTP lets through and the safe set does not have. A comma is a list.
     cases.extend(b"!\"$%&'()*;<>?[\\]^`{|}".map(|byte| {
@@ -75,18 +75,18 @@ fn invalid() -> Vec<Case> {
 
 fn repeated() -> Vec<Case> {
     vec![
-        case("equal ids are one").id("id-1").id("id-1").kept_as("id-1"),
-        case("equal ids in one line are one").id("id-1, id-1").kept_as("id-1"),
+        case("equal ids count as one").id("id-1").id("id-1").kept_as("id-1"),
+        case("equal ids in one line count as one").id("id-1, id-1").kept_as("id-1"),
         case("an empty id beside a valid one does not count").id("").id("id-1").kept(),
         case("a valid id beside an empty one counts").id("id-1").id("").kept_as("id-1").unwritten(),
-        case("different ids are none").id("id-1").id("id-2").replaced("duplicate"),
+        case("different ids are invalid").id("id-1").id("id-2").replaced("duplicate"),
         case("ids that differ in case are different").id("id-a").id("id-A").replaced("duplicate"),
-        case("different ids in one line are none").id("id-1,id-2").replaced("duplicate"),
-        case("a valid id beside an invalid one is none").id("id-1").id("a b").replaced("duplicate"),
-        case("two equal invalid ids are one invalid id").id("a b").id("a b").replaced("bad_byte"),
+        case("different ids in one line are invalid").id("id-1,id-2").replaced("duplicate"),
+        case("a valid id beside an invalid one is invalid").id("id-1").id("a b").replaced("duplicate"),
+        case("two equal invalid ids count as one invalid id").id("a b").id("a b").replaced("bad_byte"),
         case("two equal ids that are too long are too long").id("a".repeat(201)).id("a".repeat(201)).replaced("too_long"),
         case("different ids that are too long are different").id("a".repeat(201)).id("b".repeat(201)).replaced("duplicate"),
-        case("two ids of 200 bytes are one").id("a".repeat(200)).id("a".repeat(200)).kept_as("a".repeat(200)),
+        case("two equal ids of 200 bytes count as one").id("a".repeat(200)).id("a".repeat(200)).kept_as("a".repeat(200)),
     ]
 }
 
@@ -131,13 +131,13 @@ fn adopted() -> Vec<Case> {
             .adopted("cc1715ec-ca56-51c3-a408-a7b0d09032d0", "x-amzn-requestid"),
         case("a derived id depends on the case of the value").header("x-amzn-requestid", S3.to_lowercase())
             .adopted("18a8a9b6-96bf-5af8-b833-c9ede6b7c9a4", "x-amzn-requestid"),
-        case("blanks are no part of the value").header("x-amzn-requestid", " 4B4NGF0EAWN0GE63\t")
+        case("blanks around a value are not part of it").header("x-amzn-requestid", " 4B4NGF0EAWN0GE63\t")
             .adopted(FROM_S3, "x-amzn-requestid"),
         case("the first usable of several values in a line").header("x-amzn-requestid", format!("a b, ,null,{UUID},{other}"))
             .adopted(UUID, "x-amzn-requestid"),
         case("the first usable of several lines").header("x-amzn-requestid", "-").header("x-amzn-requestid", UUID)
             .header("x-amzn-requestid", other).adopted(UUID, "x-amzn-requestid"),
-        case("a name without a usable value gives way to the next").header("x-amzn-requestid", "none")
+        case("after a name without a usable value the next one is tried").header("x-amzn-requestid", "none")
             .header("x-amz-request-id", UUID).adopted(UUID, "x-amz-request-id").unusable("x-amzn-requestid", "placeholder"),
         case("a value of 200 bytes is usable").header("x-amzn-requestid", "a".repeat(200))
             .adopted("d07cb2b0-c94b-59da-b5ad-080730c034cb", "x-amzn-requestid"),
@@ -229,14 +229,14 @@ fn others() -> Vec<Case> {
 
 fn echoed() -> Vec<Case> {
     vec![
-        case("the upstream's own id gives way").upstream("x-request-id", "theirs").id("mine").kept(),
-        case("the upstream's several ids give way").upstream("x-request-id", "theirs").upstream("x-request-id", "theirs-too")
+        case("the upstream's own id is overwritten").upstream("x-request-id", "theirs").id("mine").kept(),
+        case("several ids of the upstream are overwritten").upstream("x-request-id", "theirs").upstream("x-request-id", "theirs-too")
             .id("mine").kept(),
-        case("the upstream's invalid id gives way").upstream("x-request-id", b"\xff\xfe").id("mine").kept(),
+        case("an invalid id of the upstream is overwritten").upstream("x-request-id", b"\xff\xfe").id("mine").kept(),
         case("the upstream may echo the id itself").upstream("x-request-id", "mine").id("mine").kept(),
         case("the upstream may echo the id twice").upstream("x-request-id", "mine").upstream("x-request-id", "mine")
             .id("mine").kept(),
-        case("a new id goes over the upstream's").upstream("x-request-id", "theirs"),
+        case("a new id overwrites the upstream's").upstream("x-request-id", "theirs"),
         case("the upstream's AWS id is not the request's").upstream("x-amzn-requestid", UUID),
         case("headers of the response arrive as they were sent").upstream("x-bytes", b"\x80\xff caf\xe9")
             .upstream("x-twice", "1").upstream("x-twice", "2").upstream("x-empty", ""),
@@ -245,16 +245,16 @@ fn echoed() -> Vec<Case> {
 
 fn normalized() -> Vec<Case> {
     vec![
-        case("an API Gateway HTTP id gets the one name").upstream("apigw-requestid", "Mc7UVioPPHcEKPA=")
+        case("apigw-requestid is published").upstream("apigw-requestid", "Mc7UVioPPHcEKPA=")
             .aws_id("Mc7UVioPPHcEKPA="),
-        case("x-amz-request-id gets the one name").upstream("x-amz-request-id", S3).aws_id(S3),
-        case("x-amz-requestid gets the one name").upstream("x-amz-requestid", UUID).aws_id(UUID),
-        case("x-amzn-request-id gets the one name").upstream("x-amzn-request-id", UUID).aws_id(UUID),
-        case("a Cognito id gets the one name").upstream("x-amz-cognito-request-id", UUID).aws_id(UUID),
-        case("a remapped id gets the one name").upstream("x-amzn-Remapped-x-amzn-RequestId", UUID).aws_id(UUID),
-        case("an id that has the one name stays").upstream("x-amzn-requestid", UUID)
+        case("x-amz-request-id is published").upstream("x-amz-request-id", S3).aws_id(S3),
+        case("x-amz-requestid is published").upstream("x-amz-requestid", UUID).aws_id(UUID),
+        case("x-amzn-request-id is published").upstream("x-amzn-request-id", UUID).aws_id(UUID),
+        case("x-amz-cognito-request-id is published").upstream("x-amz-cognito-request-id", UUID).aws_id(UUID),
+        case("a remapped id is published").upstream("x-amzn-Remapped-x-amzn-RequestId", UUID).aws_id(UUID),
+        case("an id under the canonical name stays").upstream("x-amzn-requestid", UUID)
             .upstream("apigw-requestid", "Mc7UVioPPHcEKPA="),
-        case("AWS's spelling of the one name is the one name").upstream("x-amzn-RequestId", UUID)
+        case("AWS's spelling of the canonical name is the canonical name").upstream("x-amzn-RequestId", UUID)
             .upstream("x-amz-request-id", S3),
         case("x-amzn-request-id goes before apigw-requestid").upstream("apigw-requestid", "Mc7UVioPPHcEKPA=")
             .upstream("x-amzn-request-id", UUID).aws_id(UUID),
@@ -263,11 +263,11 @@ fn normalized() -> Vec<Case> {
         case("a plain name goes before a remapped one").upstream("x-amzn-remapped-x-amzn-requestid", UUID)
             .upstream("x-amz-cognito-request-id", "cognito").aws_id("cognito"),
         case("an id is published as it is, in upper case").upstream("apigw-requestid", "ABC-DEF").aws_id("ABC-DEF"),
-        case("an unusable id under the one name gives way").upstream("x-amzn-requestid", "null")
+        case("an unusable id under the canonical name is overwritten").upstream("x-amzn-requestid", "null")
             .upstream("apigw-requestid", "Mc7UVioPPHcEKPA=").aws_id("Mc7UVioPPHcEKPA="),
-        case("an empty id under the one name gives way").upstream("x-amzn-requestid", "").upstream("x-amz-request-id", S3)
+        case("an empty id under the canonical name is overwritten").upstream("x-amzn-requestid", "").upstream("x-amz-request-id", S3)
             .aws_id(S3),
-        case("an unusable id under the one name stays if there is no other").upstream("x-amzn-requestid", "null"),
+        case("an unusable id under the canonical name stays if there is no other").upstream("x-amzn-requestid", "null"),
         case("an unusable id is not published").upstream("apigw-requestid", "undefined")
             .upstream("x-amz-request-id", b"\xff"),
         case("the first usable of several").upstream("apigw-requestid", "none, a b, good").upstream("x-amz-request-id", S3)
@@ -275,7 +275,7 @@ fn normalized() -> Vec<Case> {
         case("the first of several lines is published").upstream("apigw-requestid", "first")
             .upstream("apigw-requestid", "second").aws_id("first"),
         case("S3's ids stay a pair").upstream("x-amz-request-id", S3).upstream("x-amz-id-2", "host/id=="),
-        case("S3's ids beside an unusable one under the one name").upstream("x-amz-id-2", "host/id==")
+        case("S3's ids beside an unusable one under the canonical name").upstream("x-amz-id-2", "host/id==")
             .upstream("x-amzn-requestid", "-").upstream("x-amz-request-id", S3).aws_id(S3),
         case("no AWS id: nothing is published").upstream("x-amz-cf-id", "cf").upstream("x-amzn-trace-id", "Root=1-2-3"),
         case("an invalid AWS id and a valid request id").upstream("x-amzn-requestid", b"\xfe").id("mine").kept(),
