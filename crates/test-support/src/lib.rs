@@ -16,7 +16,8 @@
 //! | [`shipped`] | the configuration of Envoy that the project ships, with another upstream |
 //! | [`svg`] | the chart that `make bench` draws |
 //!
-//! A function that finds something other than what the tests need panics and says what it found.
+//! The functions panic where others would return an error, because a test cannot go on then: if a file is missing, for
+//! example, or if a server does not answer in time.
 
 #![deny(missing_docs)]
 
