@@ -43,7 +43,7 @@ const COMPARED: [(Ids, Ids); 3] = [
     (Ids::FilterWithoutTrust, Ids::EnvoyAtEdge),
 ];
 
-/// Returns the decisions with Envoy's own ids, and with the filter, if the two are known to differ: with a sampled
+/// Returns the decisions with Envoy's own ids and those with the filter, if the two are known to differ: with a sampled
 /// parent, with an unsampled one, and without. `docs/tracing.md` explains them.
 fn known_difference(
     tracer: Tracer,
@@ -51,28 +51,25 @@ fn known_difference(
     ids: Ids,
     request: &str,
 ) -> Option<(&'static str, &'static str)> {
-    // Without an id by which Envoy can sample, its first decision is not to trace.
-    let first_decides_without_id = match ids {
+    let is_from_1_39 = minor_version >= 39;
+    // Envoy makes its first decision without an id by which it can sample.
+    let has_no_id_at_first = match ids {
         // An empty id counts as one that is there, and Envoy adds no provisional one.
         Ids::Filter => request == "empty",
-        // What the provisional ids are for.
+        // This is what the provisional ids are for.
         Ids::FilterWithoutMutation => ["no id", "AWS UUID", "AWS id", "empty"].contains(&request),
         // The id of a client that is not trusted still makes the first decision.
-        _ => ["req-1", "invalid", "empty"].contains(&request),
+        Ids::FilterWithoutTrust => ["req-1", "invalid", "empty"].contains(&request),
+        Ids::Envoy | Ids::EnvoyAtEdge | Ids::Nobody => false,
     };
     // The filter replaces the invalid id before Envoy decides again.
     let is_replaced = request == "invalid" && ids != Ids::FilterWithoutTrust;
     match tracer {
-        Zipkin if is_replaced => Some(("1/0/0", "1/0/1")),
-        OpenTelemetry if is_replaced && minor_version < 39 => Some(("1/0/0", "1/0/1")),
-        OpenTelemetry if is_replaced => Some(("0/0/0", "0/0/1")),
-        OpenTelemetry if first_decides_without_id && minor_version >= 39 => {
-            Some(("1/0/1", "0/0/1"))
-        }
-        OpenTelemetryWithSampler if first_decides_without_id && minor_version >= 39 => {
-            Some(("1/0/1", "0/0/0"))
-        }
-        SkyWalking if first_decides_without_id => Some(("1/1/1", "1/1/nothing")),
+        OpenTelemetry if is_replaced && is_from_1_39 => Some(("0/0/0", "0/0/1")),
+        OpenTelemetry | Zipkin if is_replaced => Some(("1/0/0", "1/0/1")),
+        OpenTelemetry if has_no_id_at_first && is_from_1_39 => Some(("1/0/1", "0/0/1")),
+        OpenTelemetryWithSampler if has_no_id_at_first && is_from_1_39 => Some(("1/0/1", "0/0/0")),
+        SkyWalking if has_no_id_at_first => Some(("1/1/1", "1/1/nothing")),
         // To Datadog, Envoy's second decision is one that a user made, which has priority 2 ("keep") instead of 1.
         Datadog if is_replaced => Some(("1/0/-1", "1/0/2")),
         Datadog if ids == Ids::FilterWithoutTrust || !["UUID", "req-1"].contains(&request) => {
@@ -94,8 +91,12 @@ struct Observation {
 /// What was observed of one kind of request, with each of [`PARENTS`].
 type Row = [Observation; 3];
 
+fn propagated(row: &Row) -> [&(String, bool); 3] {
+    row.each_ref().map(|seen| &seen.propagated)
+}
+
 fn decisions(row: &Row) -> String {
-    row.each_ref().map(|seen| &*seen.propagated.0).join("/")
+    propagated(row).map(|(decision, _)| &**decision).join("/")
 }
 
 fn each_tracer_decides_as_with_envoys_own_ids(_: &Testbed) {
@@ -129,8 +130,7 @@ fn each_tracer_decides_as_with_envoys_own_ids(_: &Testbed) {
                 let known = known_difference(tracer, minor_version, filter_ids, kind);
                 let is_as_expected = match known {
                     Some(known) => (&*own_decisions, &*filter_decisions) == known,
-                    None => (own.iter().map(|seen| &seen.propagated))
-                        .eq(filter.iter().map(|seen| &seen.propagated)),
+                    None => propagated(&own) == propagated(&filter),
                 };
                 if !is_as_expected {
                     wrong.push(format!(
@@ -140,12 +140,12 @@ fn each_tracer_decides_as_with_envoys_own_ids(_: &Testbed) {
                 }
                 // If nothing were traced, nothing could differ.
                 if *kind == "UUID" {
-                    let unsampled_parent = if tracer == SkyWalking { "1" } else { "0" };
-                    assert_eq!(
-                        own_decisions,
-                        format!("1/{unsampled_parent}/1"),
-                        "{tracer:?}"
-                    );
+                    let traced = if tracer == SkyWalking {
+                        "1/1/1"
+                    } else {
+                        "1/0/1"
+                    };
+                    assert_eq!(own_decisions, traced, "{tracer:?}");
                 }
                 observations.extend(own.into_iter().chain(filter));
             }
