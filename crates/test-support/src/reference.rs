@@ -159,7 +159,7 @@ impl Config {
     }
 }
 
-/// The values of all keys by their paths, without those that are for others.
+/// Returns the values of all keys by their paths, without the keys that begin with an underscore.
 fn settings(json: &Value) -> Option<Vec<(String, &Value)>> {
     let mut found = Vec::new();
     for (key, value) in json.as_object()? {
@@ -232,7 +232,7 @@ fn trust(value: &Value) -> Option<Trust> {
     Some(Trust::Ranges(ranges))
 }
 
-/// The 128 bits of an address as text; of IPv4 those of `::ffff:a.b.c.d`.
+/// Returns the 128 bits of an address as text; for IPv4, those of `::ffff:a.b.c.d`.
 fn bits(address: IpAddr) -> String {
     let v6 = match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
@@ -275,7 +275,7 @@ const RESPONSE_NAMES: &[&str] = &[
     "x-amz-cognito-request-id",
 ];
 
-/// How many prefixes a name has, and its place in the list: the smaller, the better.
+/// Returns how many prefixes a name has, and its place in the list: the smaller, the better.
 fn aws_rank(name: &str, names: &[&str]) -> Option<(usize, usize)> {
     let plain = name.trim_start_matches("x-amzn-remapped-");
     let prefixes = (name.len() - plain.len()) / "x-amzn-remapped-".len();
@@ -283,7 +283,7 @@ fn aws_rank(name: &str, names: &[&str]) -> Option<(usize, usize)> {
 }
 
 impl Config {
-    /// Decides about a request with these headers, as the filter sees them, from this peer. An
+    /// Decides on a request with these headers, as the filter sees them, from this peer. An
     /// earlier run of the filter for the same request remembered `remembered_id`.
     #[must_use]
     pub fn request(&self, peer: &[u8], lines: &[Line], remembered_id: Option<&[u8]>) -> Verdict {
@@ -364,7 +364,7 @@ impl Config {
         self.original.as_deref()
     }
 
-    /// The rule that an id breaks.
+    /// Returns the rule that an id breaks.
     fn problem(&self, id: &[u8]) -> Option<&'static str> {
         if id.len() > self.max_length {
             return Some("too_long");
@@ -376,7 +376,7 @@ impl Config {
         }
     }
 
-    /// The id to adopt and the header it is from.
+    /// Returns the id to adopt and the header that it is from.
     fn adopted(&self, lines: &[Line]) -> Option<(Vec<u8>, String)> {
         for source in &self.from {
             let candidate = |(name, value): &Line| {
@@ -523,7 +523,7 @@ impl Config {
         answer
     }
 
-    /// The AWS id that gets its one name.
+    /// Returns the AWS id that is published as `x-amzn-requestid`.
     fn published(&self, lines: &[Line]) -> Option<Vec<u8>> {
         let ours = values(lines, "x-amzn-requestid");
         let is_usable = |value: &&[u8]| !self.usable(value, is_safe).is_empty();
@@ -542,7 +542,7 @@ impl Config {
     }
 }
 
-/// Each byte as the character of that number: nothing is lost.
+/// Returns each byte as the character of that number, so that nothing is lost.
 fn latin_1(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
@@ -586,7 +586,7 @@ fn derived(value: &[u8]) -> Vec<u8> {
     Uuid::new_v5(&space, value).to_string().into()
 }
 
-/// `Root=1-67891233-abcdef012345678912345678`, lower-cased, of each field that has it.
+/// Returns what is in each field like `Root=1-67891233-abcdef012345678912345678`, in lower case.
 fn trace_roots(value: &[u8]) -> Vec<String> {
     let text = latin_1(value).to_ascii_lowercase();
     let mut roots = Vec::new();
