@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use test_support::upstream::free_ports;
 use xtask::{envoy, root, target};
 
 use crate::image::{Registry, digest_of_the_image};
-use crate::{chromium, run};
+use crate::{Running, chromium, result_in_a_browser, run};
 
 /// The blocks of a language, of all pages.
 fn blocks(language: &str) -> Vec<Block> {
@@ -26,31 +26,24 @@ fn blocks(language: &str) -> Vec<Block> {
 
 // Diagrams
 
-/// Has npm install what a package.json beside this file names, and returns where.
-pub fn npm_install(name: &str) -> PathBuf {
-    let folder = target().join(name);
+/// Has npm install Mermaid, and returns the path of its script for browsers.
+fn mermaid() -> PathBuf {
+    let folder = target().join("mermaid");
     fs::create_dir_all(&folder).expect("the folder can be made");
     for file in ["package.json", "package-lock.json"] {
-        let from = root().join("tests/external_tools").join(name).join(file);
+        let from = root().join("tests/external_tools/mermaid").join(file);
         fs::copy(from, folder.join(file)).expect(file);
     }
-    let arguments = [
-        "ci",
-        "--no-audit",
-        "--no-fund",
-        "--ignore-scripts",
-        "--prefix",
-    ];
+    let arguments = "ci --no-audit --no-fund --ignore-scripts --prefix".split(' ');
     run(
         Command::new("npm").args(arguments).arg(&folder),
         "nodejs npm",
     );
-    folder
+    folder.join("node_modules/mermaid/dist/mermaid.min.js")
 }
 
 /// Has Mermaid draw diagrams in a browser, and returns what it says about each: nothing, or an error.
 fn draw(diagrams: &[&str]) -> Vec<String> {
-    let mermaid = npm_install("mermaid").join("node_modules/mermaid/dist/mermaid.min.js");
     let page = format!(
         "<!doctype html><meta charset=utf-8><title>diagrams</title><pre id=result>none</pre>
          <script src='file://{}'></script>
@@ -69,22 +62,14 @@ fn draw(diagrams: &[&str]) -> Vec<String> {
            document.getElementById('result').textContent = JSON.stringify(said);
          }})();
          </script>",
-        mermaid.display(),
+        mermaid().display(),
         json!(diagrams)
     );
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let file = folder.path().join("page.html");
     fs::write(&file, page).expect("there is a page");
     let address = format!("file://{}", file.display());
-    let dom = chromium(&["--virtual-time-budget=60000", "--dump-dom", &address]);
-    let result = dom
-        .split_once("<pre id=\"result\">")
-        .and_then(|(_, rest)| rest.split_once("</pre>"));
-    let (result, _) = result.unwrap_or_else(|| panic!("no result in the page: {dom}"));
-    let result = result
-        .replace("&gt;", ">")
-        .replace("&lt;", "<")
-        .replace("&amp;", "&");
+    let result = result_in_a_browser(&address);
     serde_json::from_str(&result).unwrap_or_else(|error| panic!("{error}: {result}"))
 }
 
@@ -95,11 +80,8 @@ fn a_browser_draws_every_diagram() {
     let mut diagrams: Vec<_> = blocks.iter().map(|block| block.text.as_str()).collect();
     diagrams.push("flowchart LR\n  a[open --> b");
     let mut said = draw(&diagrams);
-    let of_the_broken_one = said.pop().expect("there is a result");
-    assert!(
-        of_the_broken_one.starts_with("error: "),
-        "{of_the_broken_one}"
-    );
+    let broken = said.pop().expect("there is a result");
+    assert!(broken.starts_with("error: "), "{broken}");
     assert_eq!(said.len(), blocks.len());
     for (block, said) in blocks.iter().zip(said) {
         assert_eq!(said, "", "{}", block.place);
@@ -112,12 +94,10 @@ fn a_browser_draws_every_diagram() {
 fn prometheus_configurations() -> Vec<Block> {
     let mut found = blocks("yaml");
     found.retain(|block| block.text.contains("scrape_configs:"));
-    let rules = root().join("envoy/prometheus-rules.yaml");
+    let rules = "envoy/prometheus-rules.yaml";
+    let absolute = root().join(rules).display().to_string();
     for block in &mut found {
-        let text = block
-            .text
-            .replace("envoy/prometheus-rules.yaml", &rules.to_string_lossy());
-        block.text = text;
+        block.text = block.text.replace(rules, &absolute);
     }
     found
 }
@@ -135,16 +115,6 @@ fn prometheus_accepts_its_configurations() {
             Command::new("promtool").args(arguments).arg(&file),
             "prometheus",
         );
-    }
-}
-
-/// A running program, stopped when this is dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -276,16 +246,17 @@ fn kubectl_makes_of_a_users_kustomization_what_its_page_says() {
         }
         count += 1;
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let repository = folder.path().join("request-id-filter");
-        let mine = folder.path().join("mine");
-        fs::create_dir_all(&repository).expect("the folder can be made");
-        fs::create_dir_all(&mine).expect("the folder can be made");
-        let copied = Command::new("cp")
-            .arg("-R")
-            .arg(root().join("envoy"))
-            .arg(&repository)
-            .status();
-        assert!(copied.expect("cp is missing: install coreutils").success());
+        let [repository, mine] = ["request-id-filter", "mine"].map(|name| folder.path().join(name));
+        for folder in [&repository, &mine] {
+            fs::create_dir(folder).expect("the folder can be made");
+        }
+        run(
+            Command::new("cp")
+                .arg("-R")
+                .arg(root().join("envoy"))
+                .arg(&repository),
+            "coreutils",
+        );
         fs::write(mine.join("kustomization.yaml"), &block.text).expect("the file can be written");
         let output = run(
             Command::new("kubectl").arg("kustomize").arg(&mine),
@@ -300,10 +271,10 @@ fn kubectl_makes_of_a_users_kustomization_what_its_page_says() {
             assert_eq!(resource["metadata"]["namespace"], written["namespace"]);
         }
         // The patches of the page have been applied.
-        let sets_image = block.text.contains("/spec/url");
+        let has_placeholder = printed.contains(kustomize::IMAGE);
         assert_ne!(
-            printed.contains(kustomize::IMAGE),
-            sets_image,
+            has_placeholder,
+            block.text.contains("/spec/url"),
             "{}",
             block.place
         );
@@ -319,17 +290,11 @@ fn the_commands_of_the_page_push_the_image() {
     let digest = digest_of_the_image();
     let registry = Registry::start();
     let page = pages::page("docs/deploy/oci-image.md");
-    let script: String = page
-        .blocks
-        .iter()
-        .filter(|block| block.language == "sh")
-        .map(|block| block.text.as_str())
-        .collect();
+    let blocks = page.blocks.iter().filter(|block| block.language == "sh");
+    let script: String = blocks.map(|block| block.text.as_str()).collect();
+    let registry_address = format!("127.0.0.1:{}", registry.port);
     let script = script
-        .replace(
-            "registry.example.com",
-            &format!("127.0.0.1:{}", registry.port),
-        )
+        .replace("registry.example.com", &registry_address)
         .replace("skopeo copy", "skopeo copy --dest-tls-verify=false")
         .replace("skopeo inspect", "skopeo inspect --tls-verify=false");
     let output = run(Command::new("bash").args(["-euc", &script]), "skopeo");

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::thread;
 
@@ -17,7 +17,7 @@ use test_support::shipped::{self, PLUGIN};
 use test_support::verdict::is_new;
 use xtask::{envoy, image, module, root, sha256};
 
-use crate::run;
+use crate::{Running, run};
 
 const SOURCE: &str = "https://git.example.com/request-id-filter";
 
@@ -60,7 +60,7 @@ fn after<'a>(printed: &'a str, text: &str) -> &'a str {
 
 /// A registry on a free port, stopped when dropped.
 pub struct Registry {
-    process: Child,
+    _process: Running,
     pub port: u16,
     _storage: TempDir,
 }
@@ -83,24 +83,23 @@ impl Registry {
             .spawn()
             .expect("docker-registry is missing: apt-get install docker-registry");
         let mut lines = BufReader::new(process.stderr.take().expect("the output is piped")).lines();
-        let mut port = None;
-        let mut said = Vec::new();
-        while port.is_none() {
-            let Some(Ok(line)) = lines.next() else {
-                panic!("docker-registry ends:\n{}", said.join("\n"))
-            };
-            port = line
-                .split_once("listening on 127.0.0.1:")
-                .and_then(|(_, rest)| {
-                    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-                    digits.parse().ok()
-                });
-            said.push(line);
-        }
+        let process = Running(process);
+        // The log is shown if the test fails.
+        let mut log = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .inspect(|line| println!("{line}"));
+        let port = log.find_map(|line| {
+            let (_, rest) = line.split_once("listening on 127.0.0.1:")?;
+            rest.split(|c: char| !c.is_ascii_digit())
+                .next()?
+                .parse()
+                .ok()
+        });
         thread::spawn(move || lines.for_each(drop));
         Self {
-            process,
-            port: port.expect("Envoy listens"),
+            _process: process,
+            port: port.expect("docker-registry listens"),
             _storage: storage,
         }
     }
@@ -121,13 +120,6 @@ impl Registry {
         assert_eq!(descriptor["size"], blob.len());
         assert_eq!(digest, format!("sha256:{}", sha256(&blob)));
         blob
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -227,11 +219,7 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
     let plugin = tar(&["-xzO", "plugin.wasm", "-f"]);
     let built = fs::read(root().join(module::PATH)).expect("the file can be read");
     assert!(plugin == built, "the image has another module");
-    let sums = run(Command::new("sha256sum").arg(module::PATH), "coreutils");
-    assert_eq!(
-        String::from_utf8_lossy(&sums.stdout).split(' ').next(),
-        Some(after(printed, " bytes, sha256 "))
-    );
+    assert_eq!(sha256(&built), after(printed, " bytes, sha256 "));
 
     // What tools for containers look at.
     let config = registry.blob("request-id-filter", &manifest["config"]);
@@ -269,15 +257,9 @@ fn assert_runs(module: &Path) {
     assert!(is_new(IdFormat::Uuid4, &generated), "{generated}");
 }
 
-/// A machine that has everything in other folders: a copy of the sources with what git knows of them,
-/// cargo's folder, and a toolchain.
-struct OtherMachine {
-    copy: PathBuf,
-    cargo: PathBuf,
-    toolchain: PathBuf,
-}
-
-fn other_machine() -> OtherMachine {
+/// Returns three folders of a machine that has everything elsewhere: a copy of the sources with what git knows
+/// of them, cargo's folder, and a toolchain.
+fn other_machine() -> [PathBuf; 3] {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let [copy, cargo, toolchain] = ["copy", "cargo", "toolchain"].map(|name| folder.join(name));
     // What was built in the copy before may stay: cargo sees what is out of date.
@@ -337,21 +319,13 @@ fn other_machine() -> OtherMachine {
     fs::write(&rustc, script).expect("the file can be written");
     fs::set_permissions(&rustc, Permissions::from_mode(0o755))
         .expect("the script can be made executable");
-    OtherMachine {
-        copy,
-        cargo,
-        toolchain,
-    }
+    [copy, cargo, toolchain]
 }
 
 #[test]
 fn the_image_is_the_same_from_another_machine() {
     let here = &*PRINTED;
-    let OtherMachine {
-        copy,
-        cargo,
-        toolchain,
-    } = other_machine();
+    let [copy, cargo, toolchain] = other_machine();
     let path = std::env::var("PATH").expect("PATH is set");
     let make = || {
         make(&copy, |command| {

@@ -7,10 +7,20 @@ mod bench;
 mod documentation;
 mod image;
 
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 
 use test_support::upstream::{Reply, Upstream};
 use test_support::{project, shipped};
+
+/// A program that is killed when this value is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Runs a tool of a Debian package, which has to succeed.
 fn run(command: &mut Command, package: &str) -> Output {
@@ -88,6 +98,16 @@ fn chromium(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Opens a page in a browser, and returns the text of its element `result`.
+fn result_in_a_browser(address: &str) -> String {
+    let dom = chromium(&["--virtual-time-budget=60000", "--dump-dom", address]);
+    let (_, rest) = dom
+        .split_once("id=\"result\">")
+        .unwrap_or_else(|| panic!("no result in the page: {dom}"));
+    let (result, _) = rest.split_once("</").expect("the element ends");
+    result.to_owned()
+}
+
 /// What a page of one origin reads of the id in a response of another, behind the filter.
 fn read_by_a_browser(configuration: &str) -> String {
     let upstream = Upstream::start();
@@ -117,16 +137,12 @@ fn read_by_a_browser(configuration: &str) -> String {
     let site = Upstream::start();
     site.expect("/page", Reply::Bytes([head, page].concat().into_bytes()));
     let page = format!("http://127.0.0.1:{}/page", site.port);
-    let dom = chromium(&["--virtual-time-budget=10000", "--dump-dom", &page]);
-    let result = dom
-        .split_once("<p id=\"result\">")
-        .and_then(|(_, rest)| rest.split_once("</p>"));
-    let (result, _) = result.unwrap_or_else(|| panic!("no result in the page: {dom}"));
+    let result = result_in_a_browser(&page);
     if let Some(id) = result.strip_prefix("read ").filter(|id| *id != "null") {
         let received = upstream.received("/data");
         assert_eq!(received[0].all("x-request-id"), [id.as_bytes()]);
     }
-    result.into()
+    result
 }
 
 #[test]
