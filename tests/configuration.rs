@@ -1,18 +1,24 @@
 //! Which configurations are accepted, what the problems of the others say, and the JSON Schema.
 
-use test_support::configuration_pool;
-
 use request_id_configuration as configuration;
 use serde_json::{Value, json};
-use test_support::cases;
-use test_support::project;
+use test_support::{cases, configuration_pool, project};
 use xtask::schema;
 
+#[track_caller]
 fn problems(text: impl AsRef<[u8]>) -> Vec<String> {
     match configuration::read(text.as_ref()) {
         Ok(accepted) => panic!("accepted: {}", accepted.effective),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// Returns the only problem.
+#[track_caller]
+fn only_problem(text: impl AsRef<[u8]>) -> String {
+    let problems = problems(text);
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    problems.concat()
 }
 
 fn effective(text: &str) -> Value {
@@ -134,7 +140,7 @@ fn a_problem_says_where_it_is_and_what_is_allowed() {
         ("{", "the configuration: not JSON: value or end of sequence expected at line 1, column 2".into()),
         ("header: x-request-id", "the configuration: not JSON: value expected at line 1, column 1".into()),
     ] {
-        assert_eq!(problems(text), [expected], "{text}");
+        assert_eq!(only_problem(text), expected, "{text}");
     }
 }
 
@@ -146,13 +152,11 @@ fn all_problems_are_reported_at_once() {
         "adopt": {"from": [":a", "x-request-id"]},
         "response": []
     }"#;
-    let paths: Vec<_> = problems(text)
-        .iter()
-        .map(|line| line.split(':').next().unwrap_or_default().to_owned())
-        .collect();
+    let problems = problems(text);
+    let paths = problems.iter().filter_map(|line| line.split(':').next());
     // The header has a problem itself, so nothing is compared with it.
     assert_eq!(
-        paths,
+        paths.collect::<Vec<_>>(),
         [
             "header",
             "incoming.trust[0]",
@@ -181,9 +185,7 @@ fn an_invalid_item_keeps_the_indexes_of_those_after_it() {
 
 #[test]
 fn a_long_value_is_shortened() {
-    let [problem] = &problems(format!(r#"{{"generate": "{}"}}"#, "\u{e9}".repeat(500)))[..] else {
-        panic!("one problem");
-    };
+    let problem = only_problem(format!(r#"{{"generate": "{}"}}"#, "\u{e9}".repeat(500)));
     assert_eq!(problem.chars().filter(|&char| char == '\u{e9}').count(), 79);
     assert_eq!(problem.lines().count(), 1);
 }
@@ -197,31 +199,25 @@ fn a_protobuf_message_gets_advice() {
         &b"\n\x08\n\x01a\x12\x03\x1a\x01b"[..],
         b"\n\x13\n\x08generate\x12\x07\x1a\x05uuid7",
     ] {
-        assert_eq!(problems(bytes), [advice]);
+        assert_eq!(only_problem(bytes), advice);
     }
     // JSON that was cut off can begin like that, too.
-    let [problem] = &problems(b"\n\t{\r\n")[..] else {
-        panic!("one problem");
-    };
+    let problem = only_problem(b"\n\t{\r\n");
     assert!(problem.contains("not JSON"), "{problem}");
 }
 
 #[test]
 fn bytes_that_are_not_utf8_are_not_json() {
-    let [problem] = &problems(b"{\"header\": \"\xff\"}")[..] else {
-        panic!("one problem");
-    };
-    assert!(
-        problem.starts_with("the configuration: not JSON: invalid utf-8"),
-        "{problem}"
-    );
+    let problem = only_problem(b"{\"header\": \"\xff\"}");
+    let start = "the configuration: not JSON: invalid utf-8";
+    assert!(problem.starts_with(start), "{problem}");
 }
 
 #[test]
 fn deep_nesting_is_refused() {
     let text = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert_eq!(problems(&text).len(), 1);
-    assert_eq!(problems(format!(r#"{{"_": {text}}}"#)).len(), 1);
+    only_problem(&text);
+    only_problem(format!(r#"{{"_": {text}}}"#));
 }
 
 #[test]
@@ -308,9 +304,7 @@ fn rejecting_ids_of_its_own_is_a_problem() {
         let with = |on_invalid: &str| {
             configuration.replace("ON", &format!(r#""on_invalid": "{on_invalid}""#))
         };
-        let [problem] = &problems(with("reject"))[..] else {
-            panic!("one problem of {configuration}");
-        };
+        let problem = only_problem(with("reject"));
         let expected = format!(
             "incoming.on_invalid: found \"reject\" with {keys}; allowed: \"replace\" or \"keep\""
         );
@@ -330,7 +324,7 @@ fn rejecting_ids_of_its_own_is_a_problem() {
     }
     // Another problem is reported by itself first.
     let both = r#"{"incoming": {"max_length": 0, "accept": "uuid", "on_invalid": "reject"}, "generate": "hex32"}"#;
-    assert_eq!(problems(both).len(), 1);
+    only_problem(both);
 }
 
 /// A key is written once, so nothing can be missing from one of its uses.

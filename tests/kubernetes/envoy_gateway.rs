@@ -9,41 +9,16 @@ use crate::cluster::{CREDENTIALS, Cluster, Pod, Running};
 use crate::components;
 use crate::http::{self, ID, Response, is_uuid};
 use crate::load::Load;
-use crate::{Test, World, admission, commands, envoy_gateway_policies};
+use crate::{World, admission, commands, tests};
 
-pub const TESTS: &[Test] = &[
-    (
-        "envoy gateway: each command of docs/deploy/envoy-gateway.md succeeds",
-        deployment_commands,
-    ),
-    (
-        "envoy gateway: every request has one id, all policies are accepted",
-        ids,
-    ),
-    (
-        "envoy gateway: the filter is first, whichever other policy there is",
-        envoy_gateway_policies::filter_is_first,
-    ),
-    (
-        "envoy gateway: a changed configuration loses no request",
-        live_change,
-    ),
-    (
-        "envoy gateway: a refused configuration leaves the running one in force",
-        refused,
-    ),
-    (
-        "envoy gateway: an image that cannot be fetched",
-        missing_image,
-    ),
-    (
-        "envoy gateway: a private registry, with a pull secret and a CA",
-        private_registry,
-    ),
-    (
-        "envoy gateway: FAIL_RELOAD by the component `reload`",
-        reload,
-    ),
+tests![
+    each_command_of_its_page_succeeds,
+    every_request_has_one_id_and_all_policies_are_accepted,
+    a_changed_configuration_loses_no_request,
+    a_refused_configuration_leaves_the_running_one_in_force,
+    an_image_that_cannot_be_fetched_removes_the_filter_and_shows_in_the_status,
+    an_image_comes_from_a_private_registry_with_a_pull_secret_and_a_ca,
+    the_component_reload_sets_fail_reload,
 ];
 
 const NAMESPACE: &str = "envoy-gateway-system";
@@ -144,24 +119,17 @@ fn accepted(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn deployment_commands(world: &World) -> Result<()> {
+fn each_command_of_its_page_succeeds(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     // The load balancer of a cloud, which gives the Gateway an address.
     let services = cluster.get(&["-n", NAMESPACE, "services", "-l", PROXY])?;
     let service = services["items"][0]["metadata"]["name"]
         .as_str()
         .context("no Service")?;
-    let ingress = r#"--patch={"status": {"loadBalancer": {"ingress": [{"ip": "10.244.0.1"}]}}}"#;
-    cluster.kubectl(&[
-        "-n",
-        NAMESPACE,
-        "patch",
-        "service",
-        service,
-        "--subresource=status",
-        "--type=merge",
-        ingress,
-    ])?;
+    let ingress = r#"--patch={"status":{"loadBalancer":{"ingress":[{"ip":"10.244.0.1"}]}}}"#;
+    cluster.run_line(&format!(
+        "kubectl -n {NAMESPACE} patch service {service} --subresource=status --type=merge {ingress}"
+    ))?;
     gateway.proxy(cluster)?;
     let _balancer = cluster.start_program(
         "load-balancer",
@@ -178,7 +146,7 @@ fn deployment_commands(world: &World) -> Result<()> {
     commands::run(cluster, "docs/deploy/envoy-gateway.md", &[])
 }
 
-fn ids(world: &World) -> Result<()> {
+fn every_request_has_one_id_and_all_policies_are_accepted(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     let generated = get(&proxy, "/", &[])?;
@@ -268,7 +236,7 @@ fn patch(cluster: &Cluster, path: &str, value: &Value) -> Result<()> {
         .map(drop)
 }
 
-fn live_change(world: &World) -> Result<()> {
+fn a_changed_configuration_loses_no_request(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     let load = Load::start({
@@ -285,7 +253,7 @@ fn live_change(world: &World) -> Result<()> {
     configure(cluster, &json!({"log_origin": true}))
 }
 
-fn refused(world: &World) -> Result<()> {
+fn a_refused_configuration_leaves_the_running_one_in_force(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     configure(cluster, &json!({"generate": "uuid9"}))?;
@@ -316,7 +284,9 @@ fn refused(world: &World) -> Result<()> {
     adopts(cluster, &started)
 }
 
-fn missing_image(world: &World) -> Result<()> {
+fn an_image_that_cannot_be_fetched_removes_the_filter_and_shows_in_the_status(
+    world: &World,
+) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     let missing = format!(
@@ -352,7 +322,7 @@ fn missing_image(world: &World) -> Result<()> {
     adopts(cluster, &proxy)
 }
 
-fn private_registry(world: &World) -> Result<()> {
+fn an_image_comes_from_a_private_registry_with_a_pull_secret_and_a_ca(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     let registry = "private.example.com:8443";
@@ -388,7 +358,7 @@ fn private_registry(world: &World) -> Result<()> {
     adopts(cluster, &proxy)
 }
 
-fn reload(world: &World) -> Result<()> {
+fn the_component_reload_sets_fail_reload(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     let kustomization = "

@@ -26,6 +26,13 @@ impl Response {
         ensure!(self.upstream["X-Request-Id"][1].is_null(), "{self:?}");
         Ok(id)
     }
+
+    /// Checks the status and the id of a response that no workload sent.
+    pub fn require(&self, status: u16, id: &str) -> Result<()> {
+        let has_id = self.id.as_deref() == Some(id);
+        ensure!(self.status == status && has_id, "{self:?}");
+        Ok(())
+    }
 }
 
 pub fn get(url: &str, headers: &[(&str, &str)]) -> Result<Response> {
