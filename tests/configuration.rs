@@ -220,107 +220,96 @@ fn deep_nesting_is_refused() {
     only_problem(format!(r#"{{"_": {text}}}"#));
 }
 
+fn warnings(text: &str) -> Vec<String> {
+    let accepted = configuration::read(text.as_bytes());
+    configuration::warnings(&accepted.expect(text).policy)
+}
+
 #[test]
 fn warnings_say_what_a_choice_causes() {
-    let warnings = |text: &str| {
-        configuration::warnings(&configuration::read(text.as_bytes()).expect(text).policy)
-    };
     for text in [
         "{}",
-        r#"{"incoming": {"max_length": 36}}"#,
-        r#"{"incoming": {"max_length": 32}, "adopt": {"from": []}, "generate": "hex32"}"#,
+        r#"{"incoming": {"max_length": 36, "on_invalid": "reject"}}"#,
+        r#"{"incoming": {"max_length": 32, "on_invalid": "reject"}, "adopt": {"from": []}, "generate": "hex32"}"#,
+        r#"{"incoming": {"accept": "uuid", "on_invalid": "reject"}, "adopt": {"from": [], "non_uuid": "verbatim"}}"#,
+        r#"{"incoming": {"on_invalid": "reject"}, "generate": "hex32"}"#,
     ] {
         assert_eq!(warnings(text), [""; 0], "{text}");
     }
-    let too_long = |key| {
-        format!(
-            "{key}: the filter supplies ids that incoming.max_length: 35 (the ids have 36 bytes)"
-        )
+    let assert_warning = |text: &str, start: &str| {
+        let [warning] = &warnings(text)[..] else {
+            panic!("one warning about {text}");
+        };
+        assert!(warning.starts_with(start), "{warning}");
+        assert_eq!(warning.lines().count(), 1);
     };
-    let not_uuid = |key| format!("{key}: the filter supplies ids that incoming.accept: uuid");
-    for (text, about) in [
-        (r#"{"generate": "uuid7"}"#, "generate: a uuid7".into()),
-        (r#"{"incoming": {"max_length": 35}}"#, too_long("adopt and generate")),
-        (r#"{"incoming": {"max_length": 35}, "generate": "hex32"}"#, too_long("adopt and generate")),
-        (
-            r#"{"incoming": {"max_length": 31}, "adopt": {"from": []}, "generate": "hex32"}"#,
-            "generate: hex32: the filter supplies ids that incoming.max_length: 31 (the ids have 32 bytes)".into(),
-        ),
-        (r#"{"incoming": {"accept": "uuid"}, "generate": "hex32"}"#, not_uuid("generate: hex32")),
-        (
-            r#"{"incoming": {"accept": "uuid"}, "adopt": {"non_uuid": "verbatim"}}"#,
-            not_uuid("adopt.non_uuid: verbatim"),
-        ),
-        (
-            r#"{"incoming": {"accept": "uuid"}, "adopt": {"from": ["traceparent"]}}"#,
-            not_uuid("adopt.from: traceparent"),
-        ),
-        (r#"{"header": "x-amzn-requestid"}"#, "header: AWS uses x-amzn-requestid itself".into()),
-        (r#"{"header": "Apigw-RequestId"}"#, "header: AWS uses apigw-requestid itself".into()),
-        (r#"{"header": "x-amz-anything"}"#, "header: AWS uses x-amz-anything itself".into()),
-        (
-            r#"{"header": "x-amzn-remapped-x-amzn-requestid"}"#,
-            "header: AWS uses x-amzn-remapped-x-amzn-requestid itself".into(),
-        ),
-    ] {
-        let warnings = warnings(text);
-        assert_eq!(warnings.len(), 1, "{text}: {warnings:?}");
-        assert!(warnings[0].starts_with(&about), "{}", warnings[0]);
-        assert_eq!(warnings[0].lines().count(), 1);
+    assert_warning(r#"{"generate": "uuid7"}"#, "generate: a uuid7");
+    let reject = r#"{"incoming": {"accept": "uuid", "on_invalid": "reject"}, "generate": "uuid7"}"#;
+    assert_warning(reject, "generate: a uuid7");
+    for header in
+        "x-amzn-requestid Apigw-RequestId x-amz-any x-amzn-remapped-x-amzn-requestid".split(' ')
+    {
+        let start = format!("header: AWS uses {} itself", header.to_lowercase());
+        assert_warning(&format!(r#"{{"header": "{header}"}}"#), &start);
     }
-    let keep = r#"{"incoming": {"accept": "uuid", "on_invalid": "keep"}, "generate": "hex32"}"#;
-    assert!(warnings(keep)[0].ends_with("counts them as invalid"));
 }
 
-/// The next proxy would answer 400 to clients that sent no id.
+/// The next proxy with the same configuration would replace the ids, count them as invalid, or answer 400 to
+/// clients that sent no id.
 #[test]
-fn rejecting_ids_of_its_own_is_a_problem() {
-    for (configuration, keys) in [
-        (
-            r#"{"incoming": {"accept": "uuid", ON}, "generate": "hex32"}"#,
-            "incoming.accept: uuid and generate: hex32",
-        ),
-        (
-            r#"{"incoming": {"accept": "uuid", ON}, "adopt": {"from": ["aws", "traceparent"]}}"#,
-            "incoming.accept: uuid and adopt.from: traceparent",
-        ),
-        (
-            r#"{"incoming": {"accept": "uuid", ON}, "adopt": {"non_uuid": "verbatim"}}"#,
-            "incoming.accept: uuid and adopt.non_uuid: verbatim",
-        ),
+fn supplying_ids_that_the_policy_does_not_allow_is_a_warning_or_a_problem() {
+    const TOO_LONG: &str = "incoming.max_length: 35 (the ids have 36 bytes)";
+    const NOT_UUID: &str = "incoming.accept: uuid";
+    for (configuration, limit, key) in [
         (
             r#"{"incoming": {"max_length": 35, ON}}"#,
-            "incoming.max_length: 35 (the ids have 36 bytes) and adopt and generate",
+            TOO_LONG,
+            "adopt and generate",
         ),
         (
             r#"{"incoming": {"max_length": 35, ON}, "generate": "hex32"}"#,
-            "incoming.max_length: 35 (the ids have 36 bytes) and adopt and generate",
+            TOO_LONG,
+            "adopt and generate",
         ),
         (
             r#"{"incoming": {"max_length": 31, ON}, "generate": "hex32", "adopt": {"from": []}}"#,
-            "incoming.max_length: 31 (the ids have 32 bytes) and generate: hex32",
+            "incoming.max_length: 31 (the ids have 32 bytes)",
+            "generate: hex32",
+        ),
+        (
+            r#"{"incoming": {"accept": "uuid", ON}, "generate": "hex32"}"#,
+            NOT_UUID,
+            "generate: hex32",
+        ),
+        (
+            r#"{"incoming": {"accept": "uuid", ON}, "adopt": {"non_uuid": "verbatim"}}"#,
+            NOT_UUID,
+            "adopt.non_uuid: verbatim",
+        ),
+        (
+            r#"{"incoming": {"accept": "uuid", ON}, "adopt": {"from": ["aws", "traceparent"]}}"#,
+            NOT_UUID,
+            "adopt.from: traceparent",
         ),
     ] {
         let with = |on_invalid: &str| {
             configuration.replace("ON", &format!(r#""on_invalid": "{on_invalid}""#))
         };
-        let problem = only_problem(with("reject"));
-        let expected = format!(
-            "incoming.on_invalid: found \"reject\" with {keys}; allowed: \"replace\" or \"keep\""
-        );
-        assert!(problem.starts_with(&expected), "{problem}");
-        for on_invalid in ["replace", "keep"] {
-            effective(&with(on_invalid));
+        for (on_invalid, consequence) in [
+            ("replace", "replaces them"),
+            ("keep", "counts them as invalid"),
+        ] {
+            let expected = format!(
+                "{key}: the filter supplies ids that {limit} does not allow; the next proxy with this \
+                 configuration {consequence}"
+            );
+            assert_eq!(warnings(&with(on_invalid)), [expected]);
         }
-    }
-    for accepted in [
-        r#"{"incoming": {"max_length": 36, "on_invalid": "reject"}}"#,
-        r#"{"incoming": {"max_length": 32, "on_invalid": "reject"}, "generate": "hex32", "adopt": {"from": []}}"#,
-        r#"{"incoming": {"accept": "uuid", "on_invalid": "reject"}, "adopt": {"from": [], "non_uuid": "verbatim"}}"#,
-        r#"{"incoming": {"accept": "uuid", "on_invalid": "reject"}, "generate": "uuid7"}"#,
-        r#"{"incoming": {"on_invalid": "reject"}, "generate": "hex32"}"#,
-    ] {
-        effective(accepted);
+        let expected = format!(
+            "incoming.on_invalid: found \"reject\" with {limit} and {key}; allowed: \"replace\" or \"keep\""
+        );
+        let problem = only_problem(with("reject"));
+        assert!(problem.starts_with(&expected), "{problem}");
     }
     // Another problem is reported by itself first.
     let both = r#"{"incoming": {"max_length": 0, "accept": "uuid", "on_invalid": "reject"}, "generate": "hex32"}"#;

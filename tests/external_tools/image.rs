@@ -8,14 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::thread;
 
-use request_id_rules::policy::IdFormat;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_support::client::{Connection, Response};
 use test_support::project;
-use test_support::shipped::{self, PLUGIN};
-use test_support::verdict::is_new;
-use xtask::{envoy, image, module, root, sha256};
+use xtask::{image, module, root, sha256};
 
 use crate::{Running, run};
 
@@ -228,33 +225,6 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
     let diff_id = format!("sha256:{}", sha256(&unzipped));
     assert_eq!(config["rootfs"]["diff_ids"], json!([diff_id]));
     assert_eq!(&config["config"]["Labels"], annotations);
-
-    let file = folder.path().join("pulled.wasm");
-    fs::write(&file, plugin).expect("the file can be written");
-    assert_runs(&file);
-}
-
-/// A module keeps an id and makes one.
-fn assert_runs(module: &Path) {
-    let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
-    let listener = &mut config["static_resources"]["listeners"][0];
-    let plugin = listener
-        .pointer_mut(PLUGIN)
-        .expect("the configuration has the filter");
-    plugin["vm_config"]["code"]["local"]["filename"] = json!(module);
-    let envoy = shipped::start(&config);
-    let mut connection = Connection::open(envoy.port("main").expect("Envoy listens"));
-    let mut exchange = |line: &str| {
-        connection.send(format!("GET / HTTP/1.1\r\nhost: test\r\n{line}\r\n").as_bytes());
-        let response = connection.receive();
-        let upstream: Value =
-            serde_json::from_slice(&response.body).expect("the text is valid JSON");
-        assert_eq!(upstream["x-request-id"], response.id());
-        response.id()
-    };
-    assert_eq!(exchange("x-request-id: kept\r\n"), "kept");
-    let generated = exchange("");
-    assert!(is_new(IdFormat::Uuid4, &generated), "{generated}");
 }
 
 /// Returns three folders of a machine that has everything elsewhere: a copy of the sources with what git knows
