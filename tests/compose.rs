@@ -135,7 +135,7 @@ fn start(service: &Value, port: u16, admin_port: u16) -> Container {
             .expect("the folder can be made");
         fs::copy(&source, &target).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
         if target.extension().is_some_and(|kind| kind == "yaml") {
-            let config = fs::read_to_string(&target).expect("the configuration is valid");
+            let config = fs::read_to_string(&target).expect("the configuration can be read");
             let config = config
                 .replace("port_value: 10000", &format!("port_value: {port}"))
                 .replace("port_value: 9901", &format!("port_value: {admin_port}"));

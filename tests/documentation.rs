@@ -432,7 +432,7 @@ fn serve(block: &Block, change: impl FnOnce(&mut Value)) -> String {
     let envoy = Process::start(&config, &Output::Kept, &["--concurrency", "1"])
         .unwrap_or_else(|error| panic!("{}: {error:#}", block.place));
     let mark = envoy.mark();
-    let mut connection = Connection::open(envoy.port("main").expect("Envoy listens"));
+    let mut connection = Connection::open(envoy.port("main").expect("Envoy has the listener"));
     connection.send(b"GET /shown HTTP/1.1\r\nhost: example\r\n\r\n");
     let id = connection.receive().id();
     assert!(is_new(IdFormat::Uuid4, &id), "{}: {id}", block.place);
@@ -607,7 +607,7 @@ fn links_lead_somewhere() {
                 );
             }
             if !link.title.is_empty() {
-                let text = fs::read_to_string(&file).expect("the text is UTF-8");
+                let text = fs::read_to_string(&file).expect("the source can be read");
                 assert!(
                     text.contains(&link.title),
                     "{}: {target} has no {:?}",

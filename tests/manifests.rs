@@ -40,7 +40,7 @@ fn a_base_lists_what_is_beside_it() {
         let mut files: Vec<_> = entries
             .filter(|entry| entry.path().is_file()) // a folder is a component
             .map(|entry| entry.file_name())
-            .map(|name| name.into_string().expect("the text is UTF-8"))
+            .map(|name| name.into_string().expect("the name is UTF-8"))
             .filter(|name| name != "kustomization.yaml")
             .collect();
         files.sort();
@@ -99,7 +99,7 @@ fn the_bases_for_istio_differ_in_names_and_selectors_alone() {
     let mut others = Vec::new();
     for base in istio() {
         let (mut resources, mut selectors) = (base.resources, Vec::new());
-        let (_, name) = base.path.rsplit_once('/').expect("the value is a path");
+        let (_, name) = base.path.rsplit_once('/').expect("the base is in a folder");
         for resource in &mut resources {
             assert_eq!(resource["metadata"]["name"], format!("request-id-{name}"));
             resource["metadata"].take();

@@ -17,7 +17,7 @@ use test_support::upstream::free_ports;
 use xtask::{envoy, root, target};
 
 use crate::image::{Registry, digest_of_the_image};
-use crate::{Running, chromium, result_in_a_browser, run};
+use crate::{Running, chromium, printed_by, result_in_a_browser, run};
 
 /// The blocks of a language, of all pages.
 fn blocks(language: &str) -> Vec<Block> {
@@ -68,7 +68,7 @@ fn draw(diagrams: &[&str]) -> Vec<String> {
     );
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let file = folder.path().join("page.html");
-    fs::write(&file, page).expect("there is a page");
+    fs::write(&file, page).expect("the file can be written");
     let address = format!("file://{}", file.display());
     let result = result_in_a_browser(&address);
     serde_json::from_str(&result).unwrap_or_else(|error| panic!("{error}: {result}"))
@@ -152,7 +152,7 @@ fn query(address: &str, query: &str) -> Option<f64> {
 #[test]
 fn prometheus_shows_the_counters() {
     let [admin] = free_ports();
-    let config = envoy::shipped(0, admin).expect("the configuration is valid");
+    let config = envoy::shipped(0, admin).expect("the configuration can be read");
     let envoy = shipped::start(&config);
     let block = prometheus_configurations().remove(0);
     assert!(block.text.contains("localhost:9901"), "{}", block.place);
@@ -163,7 +163,7 @@ fn prometheus_shows_the_counters() {
     let (_prometheus, address) = start_prometheus(folder.path(), &configuration);
 
     // Traffic of every kind, until there is enough of it for a graph.
-    let port = envoy.port("main").expect("Envoy listens");
+    let port = envoy.port("main").expect("Envoy has the listener");
     let mut connection = Connection::open(port);
     let kinds = [
         ("x-request-id: my-id-1", 5),
@@ -250,11 +250,10 @@ fn kubectl_makes_of_a_users_kustomization_what_its_page_says() {
             "coreutils",
         );
         fs::write(mine.join("kustomization.yaml"), &block.text).expect("the file can be written");
-        let output = run(
+        let printed = printed_by(
             Command::new("kubectl").arg("kustomize").arg(&mine),
             "kubernetes-client",
         );
-        let printed = String::from_utf8(output.stdout).expect("the text is UTF-8");
         let resources: Vec<Value> =
             serde_saphyr::from_multiple(&printed).expect("the text is valid YAML");
         assert!(resources.len() > 1, "{printed}");
@@ -289,8 +288,7 @@ fn the_commands_of_the_page_push_the_image() {
         .replace("registry.example.com", &registry_address)
         .replace("skopeo copy", "skopeo copy --dest-tls-verify=false")
         .replace("skopeo inspect", "skopeo inspect --tls-verify=false");
-    let output = run(Command::new("bash").args(["-euc", &script]), "skopeo");
-    let printed = String::from_utf8(output.stdout).expect("the text is UTF-8");
+    let printed = printed_by(Command::new("bash").args(["-euc", &script]), "skopeo");
     let lines: Vec<_> = printed.lines().rev().take(2).collect();
     assert!(lines[0].ends_with(&format!("@{digest}")), "{printed}");
     assert_eq!(lines[1], digest, "{printed}");

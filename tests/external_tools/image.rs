@@ -14,7 +14,7 @@ use test_support::client::{Connection, Response};
 use test_support::project;
 use xtask::{image, module, root, sha256};
 
-use crate::{Running, run};
+use crate::{Running, printed_by, run};
 
 const SOURCE: &str = "https://git.example.com/request-id-filter";
 
@@ -267,12 +267,8 @@ fn other_machine() -> [PathBuf; 3] {
     let _ = fs::remove_file(cargo.join("bin")); // rustup would put it before our compiler
 
     // With the component rust-src, which editors install, as far as the compiler looks for it.
-    let sysroot = run(Command::new("rustc").args(["--print", "sysroot"]), "rustc").stdout;
-    let sysroot = PathBuf::from(
-        String::from_utf8(sysroot)
-            .expect("the text is UTF-8")
-            .trim(),
-    );
+    let sysroot = printed_by(Command::new("rustc").args(["--print", "sysroot"]), "rustc");
+    let sysroot = PathBuf::from(sysroot.trim());
     link(&sysroot.join("lib/rustlib"), &toolchain.join("lib/rustlib"));
     let sources = toolchain.join("lib/rustlib/src");
     let _ = fs::remove_file(&sources); // the link to those of this toolchain, if it has them
@@ -331,8 +327,7 @@ fn the_image_is_the_same_from_another_machine() {
             .arg("-C")
             .arg(&copy)
             .args(["-c", "user.name=test", "-c", "user.email=test"]);
-        let output = run(command.args(arguments), "git");
-        String::from_utf8(output.stdout).expect("the text is UTF-8")
+        printed_by(command.args(arguments), "git")
     };
     git(&["init", "--quiet"]);
     git(&["add", "--all"]);

