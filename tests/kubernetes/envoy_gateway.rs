@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{CREDENTIALS, Cluster, Pod, Running};
 use crate::components;
-use crate::http::{self, ID, Response, is_uuid};
+use crate::http::{self, AWS, DERIVED, ID, Response, is_uuid};
 use crate::load::Load;
 use crate::{World, admission, commands, tests};
 
@@ -57,22 +57,14 @@ impl EnvoyGateway {
     }
 }
 
-/// Sends a request to the proxy, to the host that has a route unless the headers name another one.
 pub fn send(proxy: &Pod, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
-    let has_host = headers.iter().any(|(name, _)| *name == "host");
-    let host = [("host", "www.example.com")];
-    let host = if has_host { &[][..] } else { &host };
     let url = format!("http://{}:10080{path}", proxy.address);
-    http::send(method, &url, &[host, headers].concat())
+    http::send_to_route(method, &url, headers)
 }
 
 fn get(proxy: &Pod, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
     send(proxy, "GET", path, headers)
 }
-
-/// An id as AWS sends it, and what is derived from it.
-const AWS: (&str, &str) = ("x-amzn-requestid", "4B4NGF0EAWN0GE63");
-const DERIVED: &str = "37be84ba-5e55-5531-9cda-bc301b676303";
 
 /// Puts the filter on the Gateway as it is shipped, and waits until it runs in the proxy.
 pub fn deploy(cluster: &Cluster, gateway: &EnvoyGateway) -> Result<Pod> {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::cluster::{CREDENTIALS, Cluster, Pod};
-use crate::http::{self, Response};
+use crate::http::{self, AWS, DERIVED, Response};
 use crate::{World, admission, commands, components, tests};
 
 tests![each_command_of_its_page_succeeds];
@@ -64,14 +64,8 @@ impl Gateway {
     }
 
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
-        let named = headers.iter().any(|(name, _)| *name == "host");
-        let host: &[_] = if named {
-            &[]
-        } else {
-            &[("host", "www.example.com")]
-        };
         let url = format!("http://{}:8080{path}", self.0.address);
-        http::get(&url, &[host, headers].concat())
+        http::send_to_route("GET", &url, headers)
     }
 
     /// Returns the line of the access log with this id in the response.
@@ -89,10 +83,6 @@ pub fn line_of(log: &str, field: &str, value: &str) -> Option<Value> {
     let mut lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.find(|line| line[field] == value)
 }
-
-/// An id as AWS sends it, and what is derived from it.
-pub const AWS: (&str, &str) = ("x-amzn-requestid", "4B4NGF0EAWN0GE63");
-pub const DERIVED: &str = "37be84ba-5e55-5531-9cda-bc301b676303";
 
 /// Sets the image in all manifests, as documented, and applies one base.
 pub fn apply(cluster: &Cluster, base: &str) -> Result<()> {

@@ -6,10 +6,10 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Pod};
-use crate::http::{ID, is_uuid};
+use crate::http::{AWS, DERIVED, ID, is_uuid};
 use crate::istio::{
-    self, AWS, DERIVED, Gateway, SYSTEM, adopts, apply, apply_with, delete, deploy, line_of,
-    undeploy, workload as httpbin,
+    self, Gateway, SYSTEM, adopts, apply, apply_with, delete, deploy, line_of, undeploy,
+    workload as httpbin,
 };
 use crate::istio_changes::{PLUGIN, patch};
 use crate::load::Load;

@@ -165,16 +165,10 @@ impl Cluster {
                 "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller",
             ],
         )?;
-        self.spawn(
-            "registry",
-            "registry",
-            &["serve", &self.text_of("registry.yaml")],
-        )?;
-        self.spawn(
-            "private",
-            "registry",
-            &["serve", &self.text_of("private.yaml")],
-        )?;
+        for name in ["registry", "private"] {
+            let config = self.text_of(&format!("{name}.yaml"));
+            self.spawn(name, "registry", &["serve", &config])?;
+        }
         self.until("the node and the accounts of its Pods", || {
             self.kubectl(&["get", "node", "node"])?;
             self.kubectl(&["get", "serviceaccount", "default"])
