@@ -1,9 +1,8 @@
 //! The image that `make image` makes: in a registry, and made elsewhere.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::thread;
@@ -206,7 +205,7 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
     fs::write(&layer, &fetched.layer).expect("the file can be written");
     let tar =
         |arguments: &[&str]| run(Command::new("tar").args(arguments).arg(&layer), "tar").stdout;
-    let files = String::from_utf8(tar(&["-tzf"])).expect("the text is UTF-8");
+    let files = String::from_utf8(tar(&["-tzf"])).expect("the names are UTF-8");
     let files: Vec<_> = files.lines().collect();
     assert_eq!(files, [&["plugin.wasm"][..], &image::LICENCES].concat());
     for licence in image::LICENCES {
@@ -227,71 +226,36 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
     assert_eq!(&config["config"]["Labels"], annotations);
 }
 
-/// Returns three folders of a machine that has everything elsewhere: a copy of the sources with what git knows
+/// Makes, in the folder `$1`, what another machine would have for the sources in `$2`: a copy with what git knows
 /// of them, cargo's folder, and a toolchain.
-fn other_machine() -> [PathBuf; 3] {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let [copy, cargo, toolchain] = ["copy", "cargo", "toolchain"].map(|name| folder.join(name));
-    // What was built in the copy before may stay: cargo sees what is out of date.
-    let entries = |folder: &Path| -> Vec<PathBuf> {
-        let entries = fs::read_dir(folder).expect("the folder can be read");
-        let paths = entries.map(|entry| entry.expect("the entry can be read").path());
-        paths.filter(|path| !path.ends_with("target")).collect()
-    };
-    let link = |from: &Path, to: &Path| {
-        fs::create_dir_all(to).expect("the folder can be made");
-        for entry in entries(from) {
-            symlink(&entry, to.join(entry.file_name().expect("there is a name")))
-                .expect("the link can be made");
-        }
-    };
-    fs::create_dir_all(&copy).expect("the folder can be made");
-    run(
-        Command::new("rm")
-            .arg("-rf")
-            .args([&cargo, &toolchain])
-            .args(entries(&copy)),
-        "coreutils",
-    );
-    run(
-        Command::new("cp")
-            .arg("-a")
-            .args(entries(&root()))
-            .arg(&copy),
-        "coreutils",
-    );
-
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    link(&home.expect("there is a home directory"), &cargo);
-    let _ = fs::remove_file(cargo.join("bin")); // rustup would put it before our compiler
-
-    // With the component rust-src, which editors install, as far as the compiler looks for it.
-    let sysroot = printed_by(Command::new("rustc").args(["--print", "sysroot"]), "rustc");
-    let sysroot = PathBuf::from(sysroot.trim());
-    link(&sysroot.join("lib/rustlib"), &toolchain.join("lib/rustlib"));
-    let sources = toolchain.join("lib/rustlib/src");
-    let _ = fs::remove_file(&sources); // the link to those of this toolchain, if it has them
-    fs::create_dir(&sources).expect("the folder can be made");
-    let library = sources.join("rust/library/std/src");
-    fs::create_dir_all(&library).expect("the folder can be made");
-    fs::write(library.join("lib.rs"), "").expect("the file can be written");
-    let rustc = toolchain.join("rustc");
-    let script = format!(
-        "#!/bin/sh\nexec '{}/bin/rustc' --sysroot '{}' \"$@\"\n",
-        sysroot.display(),
-        toolchain.display()
-    );
-    fs::write(&rustc, script).expect("the file can be written");
-    fs::set_permissions(&rustc, Permissions::from_mode(0o755))
-        .expect("the script can be made executable");
-    [copy, cargo, toolchain]
-}
+const OTHER_MACHINE: &str = r#"
+cd "$1"
+entries() { find "$1" -mindepth 1 -maxdepth 1 ! -name "$2" -exec "${@:3}" {} +; }
+# What was built in the copy before may stay: cargo sees what is out of date.
+mkdir -p copy
+entries copy target rm -rf
+entries "$2" target cp -a -t copy
+# rustup would put the programs in bin before our compiler.
+rm -rf cargo toolchain
+mkdir cargo
+entries "${CARGO_HOME:-$HOME/.cargo}" bin ln -s -t cargo
+# With the component rust-src, which editors install, as far as the compiler looks for it.
+sysroot=$(rustc --print sysroot)
+mkdir -p toolchain/lib/rustlib/src/rust/library/std/src
+touch toolchain/lib/rustlib/src/rust/library/std/src/lib.rs
+entries "$sysroot/lib/rustlib" src ln -s -t toolchain/lib/rustlib
+printf '#!/bin/sh\nexec "%s/bin/rustc" --sysroot "%s/toolchain" "$@"\n' "$sysroot" "$PWD" > toolchain/rustc
+chmod +x toolchain/rustc
+"#;
 
 #[test]
 fn the_image_is_the_same_from_another_machine() {
     let here = &*PRINTED;
-    let [copy, cargo, toolchain] = other_machine();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let mut other_machine = Command::new("bash");
+    other_machine.args(["-euc", OTHER_MACHINE, "bash"]);
+    run(other_machine.arg(folder).arg(root()), "bash findutils");
+    let [copy, cargo, toolchain] = ["copy", "cargo", "toolchain"].map(|name| folder.join(name));
     let path = std::env::var("PATH").expect("PATH is set");
     let make = || {
         make(&copy, |command| {
