@@ -1,18 +1,24 @@
 //! Which configurations are accepted, what the problems of the others say, and the JSON Schema.
 
-use test_support::configuration_pool;
-
 use request_id_configuration as configuration;
 use serde_json::{Value, json};
-use test_support::cases;
-use test_support::project;
+use test_support::{cases, configuration_pool, project};
 use xtask::schema;
 
+#[track_caller]
 fn problems(text: impl AsRef<[u8]>) -> Vec<String> {
     match configuration::read(text.as_ref()) {
         Ok(accepted) => panic!("accepted: {}", accepted.effective),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// Returns the only problem.
+#[track_caller]
+fn only_problem(text: impl AsRef<[u8]>) -> String {
+    let problems = problems(text);
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    problems.concat()
 }
 
 fn effective(text: &str) -> Value {
@@ -138,7 +144,7 @@ fn a_problem_says_where_it_is_and_what_is_allowed() {
         ("{", "the configuration: not JSON: value or end of sequence expected at line 1, column 2".into()),
         ("header: x-request-id", "the configuration: not JSON: value expected at line 1, column 1".into()),
     ] {
-        assert_eq!(problems(text), [expected], "{text}");
+        assert_eq!(only_problem(text), expected, "{text}");
     }
 }
 
@@ -150,13 +156,11 @@ fn all_problems_are_reported_at_once() {
         "adopt": {"from": [":a", "x-request-id"]},
         "response": []
     }"#;
-    let paths: Vec<_> = problems(text)
-        .iter()
-        .map(|line| line.split(':').next().unwrap_or_default().to_owned())
-        .collect();
+    let problems = problems(text);
+    let paths = problems.iter().filter_map(|line| line.split(':').next());
     // The header has a problem itself, so nothing is compared with it.
     assert_eq!(
-        paths,
+        paths.collect::<Vec<_>>(),
         [
             "header",
             "incoming.trust[0]",
@@ -185,9 +189,7 @@ fn an_invalid_item_keeps_the_indexes_of_those_after_it() {
 
 #[test]
 fn a_long_value_is_shortened() {
-    let [problem] = &problems(format!(r#"{{"generate": "{}"}}"#, "\u{e9}".repeat(500)))[..] else {
-        panic!("one problem");
-    };
+    let problem = only_problem(format!(r#"{{"generate": "{}"}}"#, "\u{e9}".repeat(500)));
     assert_eq!(problem.chars().filter(|&char| char == '\u{e9}').count(), 79);
     assert_eq!(problem.lines().count(), 1);
 }
@@ -201,140 +203,121 @@ fn a_protobuf_message_gets_advice() {
         &b"\n\x08\n\x01a\x12\x03\x1a\x01b"[..],
         b"\n\x13\n\x08generate\x12\x07\x1a\x05uuid7",
     ] {
-        assert_eq!(problems(bytes), [advice]);
+        assert_eq!(only_problem(bytes), advice);
     }
     // JSON that was cut off can begin like that, too.
-    let [problem] = &problems(b"\n\t{\r\n")[..] else {
-        panic!("one problem");
-    };
+    let problem = only_problem(b"\n\t{\r\n");
     assert!(problem.contains("not JSON"), "{problem}");
 }
 
 #[test]
 fn bytes_that_are_not_utf8_are_not_json() {
-    let [problem] = &problems(b"{\"header\": \"\xff\"}")[..] else {
-        panic!("one problem");
-    };
-    assert!(
-        problem.starts_with("the configuration: not JSON: invalid utf-8"),
-        "{problem}"
-    );
+    let problem = only_problem(b"{\"header\": \"\xff\"}");
+    let start = "the configuration: not JSON: invalid utf-8";
+    assert!(problem.starts_with(start), "{problem}");
 }
 
 #[test]
 fn deep_nesting_is_refused() {
     let text = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert_eq!(problems(&text).len(), 1);
-    assert_eq!(problems(format!(r#"{{"_": {text}}}"#)).len(), 1);
+    only_problem(&text);
+    only_problem(format!(r#"{{"_": {text}}}"#));
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    let accepted = configuration::read(text.as_bytes());
+    configuration::warnings(&accepted.expect(text).policy)
 }
 
 #[test]
 fn warnings_say_what_a_choice_causes() {
-    let warnings = |text: &str| {
-        configuration::warnings(&configuration::read(text.as_bytes()).expect(text).policy)
-    };
     for text in [
         "{}",
-        r#"{"incoming": {"max_length": 36}}"#,
-        r#"{"incoming": {"max_length": 32}, "adopt": {"from": []}, "generate": "hex32"}"#,
+        r#"{"incoming": {"max_length": 36, "on_invalid": "reject"}}"#,
+        r#"{"incoming": {"max_length": 32, "on_invalid": "reject"}, "adopt": {"from": []}, "generate": "hex32"}"#,
+        r#"{"incoming": {"accept": "uuid", "on_invalid": "reject"}, "adopt": {"from": [], "non_uuid": "verbatim"}}"#,
+        r#"{"incoming": {"on_invalid": "reject"}, "generate": "hex32"}"#,
     ] {
         assert_eq!(warnings(text), [""; 0], "{text}");
     }
-    let too_long = |key| {
-        format!(
-            "{key}: the filter supplies ids that incoming.max_length: 35 (the ids have 36 bytes)"
-        )
+    let assert_warning = |text: &str, start: &str| {
+        let [warning] = &warnings(text)[..] else {
+            panic!("one warning about {text}");
+        };
+        assert!(warning.starts_with(start), "{warning}");
+        assert_eq!(warning.lines().count(), 1);
     };
-    let not_uuid = |key| format!("{key}: the filter supplies ids that incoming.accept: uuid");
-    for (text, about) in [
-        (r#"{"generate": "uuid7"}"#, "generate: a uuid7".into()),
-        (r#"{"incoming": {"max_length": 35}}"#, too_long("adopt and generate")),
-        (r#"{"incoming": {"max_length": 35}, "generate": "hex32"}"#, too_long("adopt and generate")),
-        (
-            r#"{"incoming": {"max_length": 31}, "adopt": {"from": []}, "generate": "hex32"}"#,
-            "generate: hex32: the filter supplies ids that incoming.max_length: 31 (the ids have 32 bytes)".into(),
-        ),
-        (r#"{"incoming": {"accept": "uuid"}, "generate": "hex32"}"#, not_uuid("generate: hex32")),
-        (
-            r#"{"incoming": {"accept": "uuid"}, "adopt": {"non_uuid": "verbatim"}}"#,
-            not_uuid("adopt.non_uuid: verbatim"),
-        ),
-        (
-            r#"{"incoming": {"accept": "uuid"}, "adopt": {"from": ["traceparent"]}}"#,
-            not_uuid("adopt.from: traceparent"),
-        ),
-        (r#"{"header": "x-amzn-requestid"}"#, "header: AWS uses x-amzn-requestid itself".into()),
-        (r#"{"header": "Apigw-RequestId"}"#, "header: AWS uses apigw-requestid itself".into()),
-        (r#"{"header": "x-amz-anything"}"#, "header: AWS uses x-amz-anything itself".into()),
-        (
-            r#"{"header": "x-amzn-remapped-x-amzn-requestid"}"#,
-            "header: AWS uses x-amzn-remapped-x-amzn-requestid itself".into(),
-        ),
-    ] {
-        let warnings = warnings(text);
-        assert_eq!(warnings.len(), 1, "{text}: {warnings:?}");
-        assert!(warnings[0].starts_with(&about), "{}", warnings[0]);
-        assert_eq!(warnings[0].lines().count(), 1);
+    assert_warning(r#"{"generate": "uuid7"}"#, "generate: a uuid7");
+    let reject = r#"{"incoming": {"accept": "uuid", "on_invalid": "reject"}, "generate": "uuid7"}"#;
+    assert_warning(reject, "generate: a uuid7");
+    for header in
+        "x-amzn-requestid Apigw-RequestId x-amz-any x-amzn-remapped-x-amzn-requestid".split(' ')
+    {
+        let start = format!("header: AWS uses {} itself", header.to_lowercase());
+        assert_warning(&format!(r#"{{"header": "{header}"}}"#), &start);
     }
-    let keep = r#"{"incoming": {"accept": "uuid", "on_invalid": "keep"}, "generate": "hex32"}"#;
-    assert!(warnings(keep)[0].ends_with("counts them as invalid"));
 }
 
-/// The next proxy would answer 400 to clients that sent no id.
+/// The next proxy with the same configuration would replace the ids, count them as invalid, or answer 400 to
+/// clients that sent no id.
 #[test]
-fn rejecting_ids_of_its_own_is_a_problem() {
-    for (configuration, keys) in [
-        (
-            r#"{"incoming": {"accept": "uuid", ON}, "generate": "hex32"}"#,
-            "incoming.accept: uuid and generate: hex32",
-        ),
-        (
-            r#"{"incoming": {"accept": "uuid", ON}, "adopt": {"from": ["aws", "traceparent"]}}"#,
-            "incoming.accept: uuid and adopt.from: traceparent",
-        ),
-        (
-            r#"{"incoming": {"accept": "uuid", ON}, "adopt": {"non_uuid": "verbatim"}}"#,
-            "incoming.accept: uuid and adopt.non_uuid: verbatim",
-        ),
+fn supplying_ids_that_the_policy_does_not_allow_is_a_warning_or_a_problem() {
+    const TOO_LONG: &str = "incoming.max_length: 35 (the ids have 36 bytes)";
+    const NOT_UUID: &str = "incoming.accept: uuid";
+    for (configuration, limit, key) in [
         (
             r#"{"incoming": {"max_length": 35, ON}}"#,
-            "incoming.max_length: 35 (the ids have 36 bytes) and adopt and generate",
+            TOO_LONG,
+            "adopt and generate",
         ),
         (
             r#"{"incoming": {"max_length": 35, ON}, "generate": "hex32"}"#,
-            "incoming.max_length: 35 (the ids have 36 bytes) and adopt and generate",
+            TOO_LONG,
+            "adopt and generate",
         ),
         (
             r#"{"incoming": {"max_length": 31, ON}, "generate": "hex32", "adopt": {"from": []}}"#,
-            "incoming.max_length: 31 (the ids have 32 bytes) and generate: hex32",
+            "incoming.max_length: 31 (the ids have 32 bytes)",
+            "generate: hex32",
+        ),
+        (
+            r#"{"incoming": {"accept": "uuid", ON}, "generate": "hex32"}"#,
+            NOT_UUID,
+            "generate: hex32",
+        ),
+        (
+            r#"{"incoming": {"accept": "uuid", ON}, "adopt": {"non_uuid": "verbatim"}}"#,
+            NOT_UUID,
+            "adopt.non_uuid: verbatim",
+        ),
+        (
+            r#"{"incoming": {"accept": "uuid", ON}, "adopt": {"from": ["aws", "traceparent"]}}"#,
+            NOT_UUID,
+            "adopt.from: traceparent",
         ),
     ] {
         let with = |on_invalid: &str| {
             configuration.replace("ON", &format!(r#""on_invalid": "{on_invalid}""#))
         };
-        let [problem] = &problems(with("reject"))[..] else {
-            panic!("one problem of {configuration}");
-        };
-        let expected = format!(
-            "incoming.on_invalid: found \"reject\" with {keys}; allowed: \"replace\" or \"keep\""
-        );
-        assert!(problem.starts_with(&expected), "{problem}");
-        for on_invalid in ["replace", "keep"] {
-            effective(&with(on_invalid));
+        for (on_invalid, consequence) in [
+            ("replace", "replaces them"),
+            ("keep", "counts them as invalid"),
+        ] {
+            let expected = format!(
+                "{key}: the filter supplies ids that {limit} does not allow; the next proxy with this \
+                 configuration {consequence}"
+            );
+            assert_eq!(warnings(&with(on_invalid)), [expected]);
         }
-    }
-    for accepted in [
-        r#"{"incoming": {"max_length": 36, "on_invalid": "reject"}}"#,
-        r#"{"incoming": {"max_length": 32, "on_invalid": "reject"}, "generate": "hex32", "adopt": {"from": []}}"#,
-        r#"{"incoming": {"accept": "uuid", "on_invalid": "reject"}, "adopt": {"from": [], "non_uuid": "verbatim"}}"#,
-        r#"{"incoming": {"accept": "uuid", "on_invalid": "reject"}, "generate": "uuid7"}"#,
-        r#"{"incoming": {"on_invalid": "reject"}, "generate": "hex32"}"#,
-    ] {
-        effective(accepted);
+        let expected = format!(
+            "incoming.on_invalid: found \"reject\" with {limit} and {key}; allowed: \"replace\" or \"keep\""
+        );
+        let problem = only_problem(with("reject"));
+        assert!(problem.starts_with(&expected), "{problem}");
     }
     // Another problem is reported by itself first.
     let both = r#"{"incoming": {"max_length": 0, "accept": "uuid", "on_invalid": "reject"}, "generate": "hex32"}"#;
-    assert_eq!(problems(both).len(), 1);
+    only_problem(both);
 }
 
 /// A key is written once, so nothing can be missing from one of its uses.

@@ -48,32 +48,27 @@ impl ExprVisitor for Selectors {
 
 /// Every expression of the rules and of the dashboard.
 fn expressions() -> Vec<String> {
-    let rules = envoy::read_config(&root().join("envoy/prometheus-rules.yaml"))
-        .expect("the rules can be read");
-    let dashboard = project::text("envoy/grafana-dashboard.json");
-    let dashboard: Value = serde_json::from_str(&dashboard).expect("the text is valid JSON");
-    let mut expressions = Vec::new();
-    collect(&rules, &mut expressions);
-    collect(&dashboard, &mut expressions);
-    expressions
-}
-
-fn collect(value: &Value, expressions: &mut Vec<String>) {
-    match value {
-        Value::Object(members) => {
-            for (key, member) in members {
-                match member.as_str() {
-                    Some(expression) if key == "expr" => {
-                        // Grafana fills its variable in.
-                        expressions.push(expression.replace("$__rate_interval", "5m"));
-                    }
-                    _ => collect(member, expressions),
-                }
+    fn collect(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                // Grafana fills its variable in.
+                let expression = members.get("expr").and_then(Value::as_str);
+                found.extend(expression.map(|text| text.replace("$__rate_interval", "5m")));
+                members.values().for_each(|member| collect(member, found));
             }
+            Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+            _ => {}
         }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, expressions)),
-        _ => {}
     }
+    let mut found = Vec::new();
+    for file in [
+        "envoy/prometheus-rules.yaml",
+        "envoy/grafana-dashboard.json",
+    ] {
+        let file = envoy::read_config(&root().join(file)).expect("the file can be read");
+        collect(&file, &mut found);
+    }
+    found
 }
 
 #[test]

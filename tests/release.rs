@@ -2,22 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use test_support::project;
-use xtask::{envoy, release, root};
+use xtask::{release, root};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-fn changelog() -> String {
-    project::text("CHANGELOG.md")
-}
-
 #[test]
 fn the_changelog_begins_with_the_version_of_cargo_toml() {
-    let latest = release::latest(&changelog()).expect("there is a version");
+    let latest = release::latest(&project::text("CHANGELOG.md")).expect("there is a version");
     assert_eq!(latest.version, VERSION);
     assert!(!latest.notes.is_empty());
 }
@@ -33,89 +28,58 @@ fn notes_are_those_of_the_version() {
 
 #[test]
 fn what_prevents_a_release_is_named() {
-    let tag = format!("v{VERSION}");
-    let dated = |version: &str, date: &str| format!("# Changelog\n\n## [{version}] - {date}\n");
-    for (tag, changelog, why) in [
-        ("v0.0.0", dated(VERSION, "2026-01-31"), "the tag is v0.0.0"),
-        (VERSION, dated(VERSION, "2026-01-31"), "tag v"),
-        (
-            &tag,
-            dated("0.0.0", "2026-01-31"),
-            "in CHANGELOG.md is 0.0.0",
-        ),
-        (
-            &tag,
-            dated(VERSION, "Unreleased"),
-            "says \"Unreleased\" for the date",
-        ),
-        (
-            &tag,
-            dated(VERSION, "31-01-2026"),
-            "says \"31-01-2026\" for the date",
-        ),
-        (&tag, "# Changelog\n".into(), "no heading"),
+    for (tag, heading, why) in [
+        ("v0.0.0", "[VERSION] - 2026-01-31", "the tag is v0.0.0"),
+        ("VERSION", "[VERSION] - 2026-01-31", "tag v"),
+        ("vVERSION", "[0.0.0] - 2026-01-31", "the latest version"),
+        ("vVERSION", "[VERSION] - Unreleased", "\"Unreleased\""),
+        ("vVERSION", "[VERSION] - 31-01-2026", "\"31-01-2026\""),
+        ("vVERSION", "", "no heading"),
     ] {
+        let changelog = format!("# Changelog\n\n## {heading}\n").replace("VERSION", VERSION);
+        let tag = &tag.replace("VERSION", VERSION);
         let error = release::notes(tag, &changelog).expect_err(why).to_string();
         assert!(error.contains(why), "{error}");
     }
 }
 
-/// The workflows with their names.
-fn workflows() -> Vec<(PathBuf, Value)> {
+/// The texts of the workflows, and what they contain.
+fn workflows() -> Vec<(String, Value)> {
     let folder = fs::read_dir(root().join(".github/workflows")).expect("the workflows can be read");
-    let found: Vec<_> = folder
-        .map(|file| file.expect("the folder can be read").path())
-        .map(|path| {
-            (
-                path.clone(),
-                envoy::read_config(&path).expect("the text is valid YAML"),
-            )
-        })
-        .collect();
-    assert!(found.len() >= 2);
-    found
+    let read = |path| {
+        let text = fs::read_to_string(path).expect("the workflow can be read");
+        let workflow = serde_saphyr::from_str(&text).expect("the text is valid YAML");
+        (text, workflow)
+    };
+    let paths = folder.map(|file| file.expect("the folder can be read").path());
+    let workflows: Vec<_> = paths.map(read).collect();
+    assert!(workflows.len() >= 2);
+    workflows
 }
 
 fn jobs(workflow: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    workflow["jobs"]
-        .as_object()
-        .expect("the workflow has jobs")
-        .iter()
-}
-
-fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    let jobs = workflow["jobs"].as_object();
+    jobs.expect("the workflow has jobs").iter()
 }
 
 /// A tag can be moved to other code, a commit and a digest cannot.
 #[test]
 fn actions_and_images_are_pinned_to_what_they_hold() {
+    let is_hex = |text: &str, length: usize| {
+        text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
     let mut actions = 0;
-    for (path, workflow) in workflows() {
-        for (name, job) in jobs(&workflow) {
-            if let Some(image) = job["container"].as_str() {
-                let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
-                assert!(
-                    digest.is_some_and(|digest| is_hex(digest, 64)),
-                    "{name}: {image}"
-                );
-            }
-            for step in job["steps"].as_array().expect("the job has steps") {
-                let Some(action) = step["uses"].as_str() else {
-                    continue;
-                };
-                let commit = action.split_once('@').map(|(_, commit)| commit);
-                assert!(
-                    commit.is_some_and(|commit| is_hex(commit, 40)),
-                    "{name}: {action}"
-                );
-                // For people, and for Dependabot.
-                let text = fs::read_to_string(&path).expect("the text is UTF-8");
-                let named = text
-                    .lines()
-                    .any(|line| line.contains(&format!("{action} # v")));
-                assert!(named, "{action} has no version beside it");
+    for (text, _) in workflows() {
+        for line in text.lines() {
+            if let Some((_, action)) = line.split_once("uses: ") {
+                let (_, commit) = action.split_once('@').unwrap_or_default();
+                // The version is for people, and for Dependabot.
+                let (commit, _) = commit.split_once(" # v").unwrap_or_default();
+                assert!(is_hex(commit, 40), "no commit with its version: {line}");
                 actions += 1;
+            } else if let Some((_, image)) = line.split_once("container: ") {
+                let (_, digest) = image.split_once("@sha256:").unwrap_or_default();
+                assert!(is_hex(digest, 64), "no digest: {line}");
             }
         }
     }
@@ -125,23 +89,13 @@ fn actions_and_images_are_pinned_to_what_they_hold() {
 /// No token can do what no step needs; what runs the code of others can read, and nothing else.
 #[test]
 fn jobs_have_the_permissions_they_name() {
-    for (path, workflow) in workflows() {
-        assert_eq!(
-            workflow["permissions"],
-            serde_json::json!({}),
-            "{}",
-            path.display()
-        );
+    for (_, workflow) in workflows() {
+        assert_eq!(workflow["permissions"], json!({}), "{}", workflow["name"]);
         for (name, job) in jobs(&workflow) {
             let permissions = &job["permissions"];
             assert!(permissions.is_object(), "{name} names none");
-            let checks_out = job["steps"].to_string().contains("actions/checkout@");
-            if checks_out {
-                assert_eq!(
-                    *permissions,
-                    serde_json::json!({"contents": "read"}),
-                    "{name}"
-                );
+            if job["steps"].to_string().contains("actions/checkout@") {
+                assert_eq!(*permissions, json!({"contents": "read"}), "{name}");
             }
         }
     }
@@ -154,11 +108,10 @@ fn workflows_run_the_gate_on_the_toolchain_of_the_repository() {
         .lines()
         .find_map(|line| line.strip_prefix("channel = \"")?.strip_suffix('"'))
         .expect("the toolchain names a channel");
-    for (path, workflow) in workflows() {
-        let gate = jobs(&workflow)
-            .map(|(_, job)| job)
-            .find(|job| job["steps"].to_string().contains(r#""run":".ci/run"#));
-        let gate = gate.unwrap_or_else(|| panic!("{} does not run it", path.display()));
+    for (_, workflow) in workflows() {
+        let (_, gate) = jobs(&workflow)
+            .find(|(_, job)| job["steps"].to_string().contains(r#""run":".ci/run"#))
+            .unwrap_or_else(|| panic!("{} does not run it", workflow["name"]));
         let image = gate["container"].as_str().expect("there is an image");
         assert!(
             image.contains(&format!("/rust:{channel}-bookworm@")),

@@ -63,11 +63,11 @@ fn check_request(case: &Case) {
 }
 
 fn rejection_detail(policy: &Policy, id: &RequestId, invalid: Invalid) -> String {
-    let body: serde_json::Value = serde_json::from_str(&rejection::body(policy, id, invalid))
-        .expect("the text is valid JSON");
+    let body = rejection::body(policy, id, invalid);
+    let body: serde_json::Value = serde_json::from_str(&body).expect("the body is valid JSON");
     body["detail"]
         .as_str()
-        .expect("the text is UTF-8")
+        .expect("the detail is a text")
         .to_owned()
 }
 
@@ -125,8 +125,8 @@ fn python_derives_the_same_ids() {
             && !value.eq_ignore_ascii_case(id);
         // Of AWS's trace header only a part is hashed.
         if is_derived && case.verdict.outcome().1 != "x-amzn-trace-id" {
-            values.push(String::from_utf8(value.to_vec()).expect("the text is UTF-8"));
-            ids.push(String::from_utf8(id.clone()).expect("the text is UTF-8"));
+            values.push(String::from_utf8(value.to_vec()).expect("the value is UTF-8"));
+            ids.push(String::from_utf8(id.clone()).expect("the id is UTF-8"));
         }
     }
     assert!(ids.len() >= 12, "{values:?}");

@@ -1,5 +1,7 @@
 //! What Envoy answers by itself, and upstreams that fail.
 
+use request_id_rules::id;
+
 use crate::testbed::{Testbed, access_log, is_new, tests};
 use test_support::client::{Connection, get};
 use test_support::upstream::Reply;
@@ -63,7 +65,12 @@ fn a_retry_has_the_same_id(testbed: &Testbed) {
 /// Envoy refuses these before any filter runs: `local_reply_config` gives the response an id, which is the
 /// client's if that has one without an invalid byte.
 fn what_envoy_refuses_before_the_filter_gets_an_id(testbed: &Testbed) {
-    let upgrade = "host: test\r\nconnection: upgrade\r\nupgrade: foo\r\nx-request-id: mine\r\n";
+    let upgrade = "host: test\r\nconnection: upgrade\r\nupgrade: foo\r\n";
+    let valid: String = (0..=127_u8)
+        .filter(|byte| id::is_safe(*byte))
+        .map(char::from)
+        .collect();
+    let upgrade = format!("{upgrade}x-request-id: {valid}\r\n");
     let too_large = format!("host: test\r\nx-request-id: {}\r\n", "a".repeat(70_000));
     for (lines, status, is_kept) in [
         ("", 400, false), // no host
@@ -71,14 +78,14 @@ fn what_envoy_refuses_before_the_filter_gets_an_id(testbed: &Testbed) {
         ("host: test\r\nx-request-id: a\0b\r\n", 400, false),
         ("host: test\r\nx-request-id: a\x7fb\r\n", 400, false),
         (&too_large, 431, false),
-        (upgrade, 403, true), // to a protocol that the listener does not offer
+        (&upgrade, 403, true), // to a protocol that the listener does not offer
     ] {
         let mut connection = Connection::open(testbed.port);
         connection.send(format!("GET / HTTP/1.1\r\n{lines}\r\n").as_bytes());
         let response = connection.receive();
         let id = response.id();
         assert_eq!(response.status, status, "{response:?}");
-        let is_expected = if is_kept { id == "mine" } else { is_new(&id) };
+        let is_expected = if is_kept { id == valid } else { is_new(&id) };
         assert!(is_expected, "{response:?}");
     }
 }

@@ -1,18 +1,19 @@
 //! boto3 through Envoy with the filter, against moto, which verifies signatures: `aws/clients.py` makes the
 //! calls and compares.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
 
-use serde_json::{Map, Value, json};
-use test_support::shipped;
+use serde_json::json;
+use test_support::shipped::{self, MANAGER};
 use xtask::envoy::Process;
 use xtask::{root, sha256, target};
 
-use crate::run_for;
+use crate::{Running, run_for};
 
 /// A Python with boto3 and moto from PyPI, in the versions and with the hashes of `aws/requirements.txt`.
 static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -38,93 +39,59 @@ static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
     python
 });
 
-/// `aws/clients.py`, waiting for the ports of Envoy. It is killed when this value is dropped.
+/// `aws/clients.py`, waiting for the ports of Envoy.
 struct Clients {
-    process: Child,
-    output: BufReader<Box<dyn Read>>,
-    errors: File,
+    process: Running,
+    output: BufReader<ChildStdout>,
     /// Where its server listens.
     port: u16,
-    /// The user that may do everything.
-    key: Value,
+    /// The key of the user that may do everything: its id, and the secret.
+    key: (String, String),
 }
 
 impl Clients {
     fn start(scenario: &str) -> Self {
-        let errors = tempfile::tempfile().expect("a temporary file can be used");
         let mut process = Command::new(&*PYTHON)
             .arg(root().join("tests/external_tools/aws/clients.py"))
             .arg(scenario)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(errors.try_clone().expect("a temporary file can be used"))
             .spawn()
             .expect("Python runs");
-        let output = process.stdout.take().expect("the output is piped");
-        let mut clients = Self {
+        let mut output = BufReader::new(process.stdout.take().expect("the output is piped"));
+        let process = Running(process);
+        let mut ready = String::new();
+        output.read_line(&mut ready).expect("the text is UTF-8");
+        let (port, key) = serde_json::from_str(&ready).expect("moto starts");
+        Self {
             process,
-            output: BufReader::new(Box::new(output)),
-            errors,
-            port: 0,
-            key: Value::Null,
-        };
-        let mut line = String::new();
-        clients
-            .output
-            .read_line(&mut line)
-            .expect("the text is UTF-8");
-        let ready: Value = serde_json::from_str(&line)
-            .unwrap_or_else(|_| panic!("moto does not start: {}", clients.errors()));
-        clients.port = serde_json::from_value(ready["port"].clone()).expect("Envoy listens");
-        clients.key = ready["key"].clone();
-        clients
+            output,
+            port,
+            key,
+        }
     }
 
     /// Has the calls made through these listeners, and returns what was printed about them.
     fn run(mut self, envoy: &Process, listeners: &[&str]) -> String {
-        let ports: Map<String, Value> = listeners
+        let ports: BTreeMap<_, _> = listeners
             .iter()
-            .map(|name| {
-                (
-                    (*name).to_owned(),
-                    envoy.port(name).expect("Envoy listens").into(),
-                )
-            })
+            .map(|&name| (name, envoy.port(name).expect("Envoy has the listener")))
             .collect();
-        let mut input = self.process.stdin.take().expect("the output is piped");
+        let mut input = self.process.0.stdin.take().expect("the input is piped");
         // If the program has ended, its status and its errors say more than this would.
-        let _ = writeln!(input, "{}", Value::Object(ports));
+        let _ = writeln!(input, "{}", json!(ports));
         let mut printed = String::new();
         self.output
             .read_to_string(&mut printed)
             .expect("the text is UTF-8");
-        let status = self.process.wait().expect("there is a status");
-        assert!(status.success(), "{status}\n{printed}\n{}", self.errors());
+        let status = self.process.0.wait().expect("there is a status");
+        assert!(
+            status.success(),
+            "{status}, and the errors are above:\n{printed}"
+        );
         printed
     }
-
-    fn errors(&mut self) -> String {
-        let mut text = String::new();
-        self.errors.rewind().expect("a temporary file can be used");
-        self.errors
-            .read_to_string(&mut text)
-            .expect("the text is UTF-8");
-        text
-    }
-}
-
-impl Drop for Clients {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn http_filters(listener: &mut Value) -> &mut Vec<Value> {
-    listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
-        .as_array_mut()
-        .expect("the listener has HTTP filters")
 }
 
 /// This includes clients that sign an id: a valid one stays as it is, so the signature stays valid.
@@ -151,12 +118,18 @@ fn an_id_that_envoy_signs_behind_the_filter_is_the_one_that_arrives() {
     let services = ["s3", "sqs", "dynamodb", "sns", "iam", "ec2"];
     for name in services.into_iter().chain(["wrong"]) {
         let secret = match name {
-            "wrong" => &json!("wrong"),
-            _ => &clients.key[1],
+            "wrong" => "wrong",
+            _ => &clients.key.1,
         };
         let mut listener = listeners[0].clone();
         listener["name"] = name.into();
-        http_filters(&mut listener).insert(1, json!({
+        let manager = listener
+            .pointer_mut(MANAGER)
+            .expect("the listener has a connection manager");
+        let filters = manager["http_filters"]
+            .as_array_mut()
+            .expect("the manager has filters");
+        filters.insert(1, json!({
             "name": "aws_request_signing",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.aws_request_signing.v3.AwsRequestSigning",
@@ -165,7 +138,7 @@ fn an_id_that_envoy_signs_behind_the_filter_is_the_one_that_arrives() {
                 // moto verifies with botocore, which never has this one in a signature.
                 "match_excluded_headers": [{"exact": "user-agent"}],
                 "credential_provider": {
-                    "inline_credential": {"access_key_id": clients.key[0], "secret_access_key": secret},
+                    "inline_credential": {"access_key_id": clients.key.0, "secret_access_key": secret},
                 },
             },
         }));

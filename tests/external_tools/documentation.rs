@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use test_support::client::Connection;
 use test_support::kustomize;
@@ -16,7 +17,7 @@ use test_support::upstream::free_ports;
 use xtask::{envoy, root, target};
 
 use crate::image::{Registry, digest_of_the_image};
-use crate::{chromium, run};
+use crate::{Running, chromium, printed_by, result_in_a_browser, run};
 
 /// The blocks of a language, of all pages.
 fn blocks(language: &str) -> Vec<Block> {
@@ -26,31 +27,24 @@ fn blocks(language: &str) -> Vec<Block> {
 
 // Diagrams
 
-/// Has npm install what a package.json beside this file names, and returns where.
-pub fn npm_install(name: &str) -> PathBuf {
-    let folder = target().join(name);
+/// Has npm install Mermaid, and returns the path of its script for browsers.
+fn mermaid() -> PathBuf {
+    let folder = target().join("mermaid");
     fs::create_dir_all(&folder).expect("the folder can be made");
     for file in ["package.json", "package-lock.json"] {
-        let from = root().join("tests/external_tools").join(name).join(file);
+        let from = root().join("tests/external_tools/mermaid").join(file);
         fs::copy(from, folder.join(file)).expect(file);
     }
-    let arguments = [
-        "ci",
-        "--no-audit",
-        "--no-fund",
-        "--ignore-scripts",
-        "--prefix",
-    ];
+    let arguments = "ci --no-audit --no-fund --ignore-scripts --prefix".split(' ');
     run(
         Command::new("npm").args(arguments).arg(&folder),
         "nodejs npm",
     );
-    folder
+    folder.join("node_modules/mermaid/dist/mermaid.min.js")
 }
 
 /// Has Mermaid draw diagrams in a browser, and returns what it says about each: nothing, or an error.
 fn draw(diagrams: &[&str]) -> Vec<String> {
-    let mermaid = npm_install("mermaid").join("node_modules/mermaid/dist/mermaid.min.js");
     let page = format!(
         "<!doctype html><meta charset=utf-8><title>diagrams</title><pre id=result>none</pre>
          <script src='file://{}'></script>
@@ -69,22 +63,14 @@ fn draw(diagrams: &[&str]) -> Vec<String> {
            document.getElementById('result').textContent = JSON.stringify(said);
          }})();
          </script>",
-        mermaid.display(),
+        mermaid().display(),
         json!(diagrams)
     );
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let file = folder.path().join("page.html");
-    fs::write(&file, page).expect("there is a page");
+    fs::write(&file, page).expect("the file can be written");
     let address = format!("file://{}", file.display());
-    let dom = chromium(&["--virtual-time-budget=60000", "--dump-dom", &address]);
-    let result = dom
-        .split_once("<pre id=\"result\">")
-        .and_then(|(_, rest)| rest.split_once("</pre>"));
-    let (result, _) = result.unwrap_or_else(|| panic!("no result in the page: {dom}"));
-    let result = result
-        .replace("&gt;", ">")
-        .replace("&lt;", "<")
-        .replace("&amp;", "&");
+    let result = result_in_a_browser(&address);
     serde_json::from_str(&result).unwrap_or_else(|error| panic!("{error}: {result}"))
 }
 
@@ -95,11 +81,8 @@ fn a_browser_draws_every_diagram() {
     let mut diagrams: Vec<_> = blocks.iter().map(|block| block.text.as_str()).collect();
     diagrams.push("flowchart LR\n  a[open --> b");
     let mut said = draw(&diagrams);
-    let of_the_broken_one = said.pop().expect("there is a result");
-    assert!(
-        of_the_broken_one.starts_with("error: "),
-        "{of_the_broken_one}"
-    );
+    let broken = said.pop().expect("there is a result");
+    assert!(broken.starts_with("error: "), "{broken}");
     assert_eq!(said.len(), blocks.len());
     for (block, said) in blocks.iter().zip(said) {
         assert_eq!(said, "", "{}", block.place);
@@ -112,12 +95,10 @@ fn a_browser_draws_every_diagram() {
 fn prometheus_configurations() -> Vec<Block> {
     let mut found = blocks("yaml");
     found.retain(|block| block.text.contains("scrape_configs:"));
-    let rules = root().join("envoy/prometheus-rules.yaml");
+    let rules = "envoy/prometheus-rules.yaml";
+    let absolute = root().join(rules).display().to_string();
     for block in &mut found {
-        let text = block
-            .text
-            .replace("envoy/prometheus-rules.yaml", &rules.to_string_lossy());
-        block.text = text;
+        block.text = block.text.replace(rules, &absolute);
     }
     found
 }
@@ -135,16 +116,6 @@ fn prometheus_accepts_its_configurations() {
             Command::new("promtool").args(arguments).arg(&file),
             "prometheus",
         );
-    }
-}
-
-/// A running program, stopped when this is dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -181,7 +152,7 @@ fn query(address: &str, query: &str) -> Option<f64> {
 #[test]
 fn prometheus_shows_the_counters() {
     let [admin] = free_ports();
-    let config = envoy::shipped(0, admin).expect("the configuration is valid");
+    let config = envoy::shipped(0, admin).expect("the configuration can be read");
     let envoy = shipped::start(&config);
     let block = prometheus_configurations().remove(0);
     assert!(block.text.contains("localhost:9901"), "{}", block.place);
@@ -192,7 +163,7 @@ fn prometheus_shows_the_counters() {
     let (_prometheus, address) = start_prometheus(folder.path(), &configuration);
 
     // Traffic of every kind, until there is enough of it for a graph.
-    let port = envoy.port("main").expect("Envoy listens");
+    let port = envoy.port("main").expect("Envoy has the listener");
     let mut connection = Connection::open(port);
     let kinds = [
         ("x-request-id: my-id-1", 5),
@@ -217,24 +188,23 @@ fn prometheus_shows_the_counters() {
         }
         thread::sleep(Duration::from_millis(100)); // the pace of the traffic
     }
-    for (outcome, smallest) in [
-        ("kept", 5.0),
-        ("adopted", 3.0),
-        ("generated", 2.0),
-        ("replaced", 1.0),
-    ] {
-        let counted = query(&address, &format!("request_id_filter_{outcome}"));
-        assert!(counted >= Some(smallest), "{outcome}: {counted:?}");
-    }
 
     // `rate` drops the name of a metric, which has to be a label, then.
     let outcomes = r#"rate(label_replace({__name__=~"request_id_filter_(kept|adopted|generated|replaced|rejected)"}, "outcome", "$1", "__name__", "request_id_filter_(.+)")[10s:1s])"#;
     let page = format!(
         "http://{address}/classic/graph?g0.expr={}&g0.tab=0&g0.range_input=30s",
-        percent_encoded(outcomes)
+        utf8_percent_encode(outcomes, NON_ALPHANUMERIC)
     );
     let dom = chromium(&["--virtual-time-budget=10000", "--dump-dom", &page]);
-    for outcome in ["kept", "adopted", "generated", "replaced"] {
+    let smallest = [
+        ("kept", 5.0),
+        ("adopted", 3.0),
+        ("generated", 2.0),
+        ("replaced", 1.0),
+    ];
+    for (outcome, smallest) in smallest {
+        let counted = query(&address, &format!("request_id_filter_{outcome}"));
+        assert!(counted >= Some(smallest), "{outcome}: {counted:?}");
         assert!(
             dom.contains(&format!("outcome=\"{outcome}\"")),
             "{outcome}: {dom}"
@@ -256,14 +226,6 @@ fn prometheus_shows_the_counters() {
     assert!(picture.starts_with(b"\x89PNG") && picture.len() > 20_000);
 }
 
-fn percent_encoded(text: &str) -> String {
-    let encoded = text.bytes().map(|byte| match byte {
-        b'a'..=b'z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    });
-    encoded.collect()
-}
-
 // Manifests and the image
 
 /// A user's kustomization that takes a base from a copy of this repository beside it.
@@ -276,22 +238,22 @@ fn kubectl_makes_of_a_users_kustomization_what_its_page_says() {
         }
         count += 1;
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let repository = folder.path().join("request-id-filter");
-        let mine = folder.path().join("mine");
-        fs::create_dir_all(&repository).expect("the folder can be made");
-        fs::create_dir_all(&mine).expect("the folder can be made");
-        let copied = Command::new("cp")
-            .arg("-R")
-            .arg(root().join("envoy"))
-            .arg(&repository)
-            .status();
-        assert!(copied.expect("cp is missing: install coreutils").success());
+        let [repository, mine] = ["request-id-filter", "mine"].map(|name| folder.path().join(name));
+        for folder in [&repository, &mine] {
+            fs::create_dir(folder).expect("the folder can be made");
+        }
+        run(
+            Command::new("cp")
+                .arg("-R")
+                .arg(root().join("envoy"))
+                .arg(&repository),
+            "coreutils",
+        );
         fs::write(mine.join("kustomization.yaml"), &block.text).expect("the file can be written");
-        let output = run(
+        let printed = printed_by(
             Command::new("kubectl").arg("kustomize").arg(&mine),
             "kubernetes-client",
         );
-        let printed = String::from_utf8(output.stdout).expect("the text is UTF-8");
         let resources: Vec<Value> =
             serde_saphyr::from_multiple(&printed).expect("the text is valid YAML");
         assert!(resources.len() > 1, "{printed}");
@@ -300,10 +262,10 @@ fn kubectl_makes_of_a_users_kustomization_what_its_page_says() {
             assert_eq!(resource["metadata"]["namespace"], written["namespace"]);
         }
         // The patches of the page have been applied.
-        let sets_image = block.text.contains("/spec/url");
+        let has_placeholder = printed.contains(kustomize::IMAGE);
         assert_ne!(
-            printed.contains(kustomize::IMAGE),
-            sets_image,
+            has_placeholder,
+            block.text.contains("/spec/url"),
             "{}",
             block.place
         );
@@ -319,21 +281,14 @@ fn the_commands_of_the_page_push_the_image() {
     let digest = digest_of_the_image();
     let registry = Registry::start();
     let page = pages::page("docs/deploy/oci-image.md");
-    let script: String = page
-        .blocks
-        .iter()
-        .filter(|block| block.language == "sh")
-        .map(|block| block.text.as_str())
-        .collect();
+    let blocks = page.blocks.iter().filter(|block| block.language == "sh");
+    let script: String = blocks.map(|block| block.text.as_str()).collect();
+    let registry_address = format!("127.0.0.1:{}", registry.port);
     let script = script
-        .replace(
-            "registry.example.com",
-            &format!("127.0.0.1:{}", registry.port),
-        )
+        .replace("registry.example.com", &registry_address)
         .replace("skopeo copy", "skopeo copy --dest-tls-verify=false")
         .replace("skopeo inspect", "skopeo inspect --tls-verify=false");
-    let output = run(Command::new("bash").args(["-euc", &script]), "skopeo");
-    let printed = String::from_utf8(output.stdout).expect("the text is UTF-8");
+    let printed = printed_by(Command::new("bash").args(["-euc", &script]), "skopeo");
     let lines: Vec<_> = printed.lines().rev().take(2).collect();
     assert!(lines[0].ends_with(&format!("@{digest}")), "{printed}");
     assert_eq!(lines[1], digest, "{printed}");

@@ -1,23 +1,19 @@
 //! The image that `make image` makes: in a registry, and made elsewhere.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::thread;
 
-use request_id_rules::policy::IdFormat;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_support::client::{Connection, Response};
 use test_support::project;
-use test_support::shipped::{self, PLUGIN};
-use test_support::verdict::is_new;
-use xtask::{envoy, image, module, root, sha256};
+use xtask::{image, module, root, sha256};
 
-use crate::run;
+use crate::{Running, printed_by, run};
 
 const SOURCE: &str = "https://git.example.com/request-id-filter";
 
@@ -60,7 +56,7 @@ fn after<'a>(printed: &'a str, text: &str) -> &'a str {
 
 /// A registry on a free port, stopped when dropped.
 pub struct Registry {
-    process: Child,
+    _process: Running,
     pub port: u16,
     _storage: TempDir,
 }
@@ -83,24 +79,23 @@ impl Registry {
             .spawn()
             .expect("docker-registry is missing: apt-get install docker-registry");
         let mut lines = BufReader::new(process.stderr.take().expect("the output is piped")).lines();
-        let mut port = None;
-        let mut said = Vec::new();
-        while port.is_none() {
-            let Some(Ok(line)) = lines.next() else {
-                panic!("docker-registry ends:\n{}", said.join("\n"))
-            };
-            port = line
-                .split_once("listening on 127.0.0.1:")
-                .and_then(|(_, rest)| {
-                    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-                    digits.parse().ok()
-                });
-            said.push(line);
-        }
+        let process = Running(process);
+        // The log is shown if the test fails.
+        let mut log = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .inspect(|line| println!("{line}"));
+        let port = log.find_map(|line| {
+            let (_, rest) = line.split_once("listening on 127.0.0.1:")?;
+            rest.split(|c: char| !c.is_ascii_digit())
+                .next()?
+                .parse()
+                .ok()
+        });
         thread::spawn(move || lines.for_each(drop));
         Self {
-            process,
-            port: port.expect("Envoy listens"),
+            _process: process,
+            port: port.expect("docker-registry listens"),
             _storage: storage,
         }
     }
@@ -121,13 +116,6 @@ impl Registry {
         assert_eq!(descriptor["size"], blob.len());
         assert_eq!(digest, format!("sha256:{}", sha256(&blob)));
         blob
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -217,7 +205,7 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
     fs::write(&layer, &fetched.layer).expect("the file can be written");
     let tar =
         |arguments: &[&str]| run(Command::new("tar").args(arguments).arg(&layer), "tar").stdout;
-    let files = String::from_utf8(tar(&["-tzf"])).expect("the text is UTF-8");
+    let files = String::from_utf8(tar(&["-tzf"])).expect("the names are UTF-8");
     let files: Vec<_> = files.lines().collect();
     assert_eq!(files, [&["plugin.wasm"][..], &image::LICENCES].concat());
     for licence in image::LICENCES {
@@ -227,11 +215,7 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
     let plugin = tar(&["-xzO", "plugin.wasm", "-f"]);
     let built = fs::read(root().join(module::PATH)).expect("the file can be read");
     assert!(plugin == built, "the image has another module");
-    let sums = run(Command::new("sha256sum").arg(module::PATH), "coreutils");
-    assert_eq!(
-        String::from_utf8_lossy(&sums.stdout).split(' ').next(),
-        Some(after(printed, " bytes, sha256 "))
-    );
+    assert_eq!(sha256(&built), after(printed, " bytes, sha256 "));
 
     // What tools for containers look at.
     let config = registry.blob("request-id-filter", &manifest["config"]);
@@ -240,118 +224,38 @@ fn a_registry_has_the_image_as_istio_and_envoy_gateway_fetch_it() {
     let diff_id = format!("sha256:{}", sha256(&unzipped));
     assert_eq!(config["rootfs"]["diff_ids"], json!([diff_id]));
     assert_eq!(&config["config"]["Labels"], annotations);
-
-    let file = folder.path().join("pulled.wasm");
-    fs::write(&file, plugin).expect("the file can be written");
-    assert_runs(&file);
 }
 
-/// A module keeps an id and makes one.
-fn assert_runs(module: &Path) {
-    let mut config = envoy::shipped(0, 0).expect("the configuration can be read");
-    let listener = &mut config["static_resources"]["listeners"][0];
-    let plugin = listener
-        .pointer_mut(PLUGIN)
-        .expect("the configuration has the filter");
-    plugin["vm_config"]["code"]["local"]["filename"] = json!(module);
-    let envoy = shipped::start(&config);
-    let mut connection = Connection::open(envoy.port("main").expect("Envoy listens"));
-    let mut exchange = |line: &str| {
-        connection.send(format!("GET / HTTP/1.1\r\nhost: test\r\n{line}\r\n").as_bytes());
-        let response = connection.receive();
-        let upstream: Value =
-            serde_json::from_slice(&response.body).expect("the text is valid JSON");
-        assert_eq!(upstream["x-request-id"], response.id());
-        response.id()
-    };
-    assert_eq!(exchange("x-request-id: kept\r\n"), "kept");
-    let generated = exchange("");
-    assert!(is_new(IdFormat::Uuid4, &generated), "{generated}");
-}
-
-/// A machine that has everything in other folders: a copy of the sources with what git knows of them,
-/// cargo's folder, and a toolchain.
-struct OtherMachine {
-    copy: PathBuf,
-    cargo: PathBuf,
-    toolchain: PathBuf,
-}
-
-fn other_machine() -> OtherMachine {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let [copy, cargo, toolchain] = ["copy", "cargo", "toolchain"].map(|name| folder.join(name));
-    // What was built in the copy before may stay: cargo sees what is out of date.
-    let entries = |folder: &Path| -> Vec<PathBuf> {
-        let entries = fs::read_dir(folder).expect("the folder can be read");
-        let paths = entries.map(|entry| entry.expect("the entry can be read").path());
-        paths.filter(|path| !path.ends_with("target")).collect()
-    };
-    let link = |from: &Path, to: &Path| {
-        fs::create_dir_all(to).expect("the folder can be made");
-        for entry in entries(from) {
-            symlink(&entry, to.join(entry.file_name().expect("there is a name")))
-                .expect("the link can be made");
-        }
-    };
-    fs::create_dir_all(&copy).expect("the folder can be made");
-    run(
-        Command::new("rm")
-            .arg("-rf")
-            .args([&cargo, &toolchain])
-            .args(entries(&copy)),
-        "coreutils",
-    );
-    run(
-        Command::new("cp")
-            .arg("-a")
-            .args(entries(&root()))
-            .arg(&copy),
-        "coreutils",
-    );
-
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    link(&home.expect("there is a home directory"), &cargo);
-    let _ = fs::remove_file(cargo.join("bin")); // rustup would put it before our compiler
-
-    // With the component rust-src, which editors install, as far as the compiler looks for it.
-    let sysroot = run(Command::new("rustc").args(["--print", "sysroot"]), "rustc").stdout;
-    let sysroot = PathBuf::from(
-        String::from_utf8(sysroot)
-            .expect("the text is UTF-8")
-            .trim(),
-    );
-    link(&sysroot.join("lib/rustlib"), &toolchain.join("lib/rustlib"));
-    let sources = toolchain.join("lib/rustlib/src");
-    let _ = fs::remove_file(&sources); // the link to those of this toolchain, if it has them
-    fs::create_dir(&sources).expect("the folder can be made");
-    let library = sources.join("rust/library/std/src");
-    fs::create_dir_all(&library).expect("the folder can be made");
-    fs::write(library.join("lib.rs"), "").expect("the file can be written");
-    let rustc = toolchain.join("rustc");
-    let script = format!(
-        "#!/bin/sh\nexec '{}/bin/rustc' --sysroot '{}' \"$@\"\n",
-        sysroot.display(),
-        toolchain.display()
-    );
-    fs::write(&rustc, script).expect("the file can be written");
-    fs::set_permissions(&rustc, Permissions::from_mode(0o755))
-        .expect("the script can be made executable");
-    OtherMachine {
-        copy,
-        cargo,
-        toolchain,
-    }
-}
+/// Makes, in the folder `$1`, what another machine would have for the sources in `$2`: a copy with what git knows
+/// of them, cargo's folder, and a toolchain.
+const OTHER_MACHINE: &str = r#"
+cd "$1"
+entries() { find "$1" -mindepth 1 -maxdepth 1 ! -name "$2" -exec "${@:3}" {} +; }
+# What was built in the copy before may stay: cargo sees what is out of date.
+mkdir -p copy
+entries copy target rm -rf
+entries "$2" target cp -a -t copy
+# rustup would put the programs in bin before our compiler.
+rm -rf cargo toolchain
+mkdir cargo
+entries "${CARGO_HOME:-$HOME/.cargo}" bin ln -s -t cargo
+# With the component rust-src, which editors install, as far as the compiler looks for it.
+sysroot=$(rustc --print sysroot)
+mkdir -p toolchain/lib/rustlib/src/rust/library/std/src
+touch toolchain/lib/rustlib/src/rust/library/std/src/lib.rs
+entries "$sysroot/lib/rustlib" src ln -s -t toolchain/lib/rustlib
+printf '#!/bin/sh\nexec "%s/bin/rustc" --sysroot "%s/toolchain" "$@"\n' "$sysroot" "$PWD" > toolchain/rustc
+chmod +x toolchain/rustc
+"#;
 
 #[test]
 fn the_image_is_the_same_from_another_machine() {
     let here = &*PRINTED;
-    let OtherMachine {
-        copy,
-        cargo,
-        toolchain,
-    } = other_machine();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let mut other_machine = Command::new("bash");
+    other_machine.args(["-euc", OTHER_MACHINE, "bash"]);
+    run(other_machine.arg(folder).arg(root()), "bash findutils");
+    let [copy, cargo, toolchain] = ["copy", "cargo", "toolchain"].map(|name| folder.join(name));
     let path = std::env::var("PATH").expect("PATH is set");
     let make = || {
         make(&copy, |command| {
@@ -387,8 +291,7 @@ fn the_image_is_the_same_from_another_machine() {
             .arg("-C")
             .arg(&copy)
             .args(["-c", "user.name=test", "-c", "user.email=test"]);
-        let output = run(command.args(arguments), "git");
-        String::from_utf8(output.stdout).expect("the text is UTF-8")
+        printed_by(command.args(arguments), "git")
     };
     git(&["init", "--quiet"]);
     git(&["add", "--all"]);

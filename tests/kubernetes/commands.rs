@@ -5,12 +5,9 @@ use anyhow::{Result, ensure};
 use crate::cluster::Cluster;
 use test_support::pages;
 
-use crate::{Test, World, envoy_gateway, istio_changes};
+use crate::{World, envoy_gateway, istio_changes, tests};
 
-pub const TESTS: &[Test] = &[(
-    "documentation: each command of docs/troubleshooting.md succeeds",
-    troubleshooting,
-)];
+tests![each_command_of_the_page_on_troubleshooting_succeeds];
 
 /// Of a service of the reader's own, which is not here.
 const ELSEWHERE: &str = "https://api.example.com/";
@@ -51,7 +48,7 @@ fn quote(text: &str) -> String {
 }
 
 /// The page is about both control planes, and about what its reader has just seen.
-fn troubleshooting(world: &World) -> Result<()> {
+fn each_command_of_the_page_on_troubleshooting_succeeds(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     let pod = istio_changes::in_trouble(cluster)?;
     envoy_gateway::deploy(cluster, world.envoy_gateway()?)?;

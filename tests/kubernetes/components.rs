@@ -7,91 +7,43 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use xtask::{envoy, root, sha256, target};
 
-/// A program of a Go module.
-struct Component {
-    /// The folder of the module, below `tests/kubernetes/`.
-    module: &'static str,
-    package: &'static str,
-    name: &'static str,
+/// The programs: the folder of the Go module below `tests/kubernetes/`, the name of the program, and its package.
+const PROGRAMS: &str = "\
+registry registry github.com/distribution/distribution/v3/cmd/registry
+registry crane github.com/google/go-containerregistry/cmd/crane
+etcd etcd go.etcd.io/etcd/server/v3
+kubernetes kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
+kubernetes kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager
+kubernetes kubectl k8s.io/kubernetes/cmd/kubectl
+kubernetes node kubernetes/node
+kubernetes echo kubernetes/echo
+istio pilot-discovery istio.io/istio/pilot/cmd/pilot-discovery
+istio pilot-agent istio.io/istio/pilot/cmd/pilot-agent
+istio istioctl istio.io/istio/istioctl/cmd/istioctl
+envoy-gateway envoy-gateway github.com/envoyproxy/gateway/cmd/envoy-gateway
+envoy-gateway helm helm.sh/helm/v3/cmd/helm
+";
+
+/// Files of the modules that the tests need: the folder of the module, the module that has the file, its path
+/// there, and its path in `target/kubernetes/`. They are the template of Envoy's bootstrap that Istio's image
+/// contains, and the charts of Envoy Gateway.
+const FILES: &str = "\
+istio istio.io/istio tools/packaging/common/envoy_bootstrap.json image/var/lib/istio/envoy/envoy_bootstrap_tmpl.json
+istio istio.io/istio manifests/charts/base/files/crd-all.gen.yaml istio-crds.yaml
+envoy-gateway github.com/envoyproxy/gateway charts/gateway-helm gateway-helm
+";
+
+/// Returns the rows of one of these tables.
+fn rows<const COLUMNS: usize>(table: &str) -> Result<Vec<[&str; COLUMNS]>> {
+    let row = |line| {
+        let columns = str::split(line, ' ').collect::<Vec<_>>().try_into();
+        columns.map_err(|_| anyhow!("{line:?} has not {COLUMNS} columns"))
+    };
+    table.lines().map(row).collect()
 }
-
-const COMPONENTS: [Component; 13] = [
-    component(
-        "registry",
-        "github.com/distribution/distribution/v3/cmd/registry",
-        "registry",
-    ),
-    component(
-        "registry",
-        "github.com/google/go-containerregistry/cmd/crane",
-        "crane",
-    ),
-    component("etcd", "go.etcd.io/etcd/server/v3", "etcd"),
-    component(
-        "kubernetes",
-        "k8s.io/kubernetes/cmd/kube-apiserver",
-        "kube-apiserver",
-    ),
-    component(
-        "kubernetes",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-        "kube-controller-manager",
-    ),
-    component("kubernetes", "k8s.io/kubernetes/cmd/kubectl", "kubectl"),
-    component("kubernetes", "kubernetes/node", "node"),
-    component("kubernetes", "kubernetes/echo", "echo"),
-    component(
-        "istio",
-        "istio.io/istio/pilot/cmd/pilot-discovery",
-        "pilot-discovery",
-    ),
-    component(
-        "istio",
-        "istio.io/istio/pilot/cmd/pilot-agent",
-        "pilot-agent",
-    ),
-    component("istio", "istio.io/istio/istioctl/cmd/istioctl", "istioctl"),
-    component(
-        "envoy-gateway",
-        "github.com/envoyproxy/gateway/cmd/envoy-gateway",
-        "envoy-gateway",
-    ),
-    component("envoy-gateway", "helm.sh/helm/v3/cmd/helm", "helm"),
-];
-
-const fn component(module: &'static str, package: &'static str, name: &'static str) -> Component {
-    Component {
-        module,
-        package,
-        name,
-    }
-}
-
-/// Files of the modules that the test needs: the template of Envoy's bootstrap that Istio's image
-/// holds, and the charts of Envoy Gateway.
-const FILES: [(&str, &str, &str, &str); 3] = [
-    (
-        "istio",
-        "istio.io/istio",
-        "tools/packaging/common/envoy_bootstrap.json",
-        "image/var/lib/istio/envoy/envoy_bootstrap_tmpl.json",
-    ),
-    (
-        "istio",
-        "istio.io/istio",
-        "manifests/charts/base/files/crd-all.gen.yaml",
-        "istio-crds.yaml",
-    ),
-    (
-        "envoy-gateway",
-        "github.com/envoyproxy/gateway",
-        "charts/gateway-helm",
-        "gateway-helm",
-    ),
-];
 
 pub fn folder() -> PathBuf {
     target().join("kubernetes")
@@ -147,43 +99,36 @@ pub fn check_tools() -> Result<()> {
 pub fn build() -> Result<()> {
     fs::create_dir_all(programs())?;
     let version = go(&root(), &["env", "GOVERSION"])?;
-    for (number, component) in COMPONENTS.iter().enumerate() {
-        let sources = module(component.module);
+    let programs_to_build = rows(PROGRAMS)?;
+    for (number, [family, name, package]) in programs_to_build.iter().enumerate() {
+        let sources = module(family);
         let state = format!("{version}\n{}", state(&sources)?);
-        let built = programs().join(component.name);
-        let stamp = folder().join("built").join(component.name);
+        let built = programs().join(name);
+        let stamp = folder().join("built").join(name);
         let is_current = fs::read_to_string(&stamp).is_ok_and(|known| known == state);
         if is_current && built.exists() {
             continue;
         }
         println!(
-            "building {} ({} of {}; all of them take about 15 minutes)",
-            component.name,
+            "building {name} ({} of {}; all of them take about 15 minutes)",
             number + 1,
-            COMPONENTS.len()
+            programs_to_build.len()
         );
         let started = Instant::now();
         let flags = format!("-s -w {}", kubernetes_version(&sources)?);
-        let arguments = [
-            "build",
-            "-trimpath",
-            "-buildvcs=false",
-            "-ldflags",
-            &flags,
-            "-o",
-        ];
         let status = Command::new("go")
-            .args(arguments)
+            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags"])
+            .args([&flags, "-o"])
             .arg(&built)
-            .arg(component.package)
+            .arg(package)
             .current_dir(&sources)
             .env("CGO_ENABLED", "0")
             .status()?;
-        ensure!(status.success(), "{} does not build", component.package);
+        ensure!(status.success(), "{package} does not build");
         println!("  in {} s", started.elapsed().as_secs());
         write(&stamp, state.as_bytes())?;
     }
-    for (family, path, from, to) in FILES {
+    for [family, path, from, to] in rows(FILES)? {
         let sources = module(family);
         let stamp = folder().join("built").join(to.replace('/', "_"));
         let state = state(&sources)?;

@@ -7,43 +7,18 @@ use serde_json::{Value, json};
 
 use crate::cluster::{CREDENTIALS, Cluster, Pod, Running};
 use crate::components;
-use crate::http::{self, ID, Response, is_uuid};
+use crate::http::{self, AWS, DERIVED, ID, Response, is_uuid};
 use crate::load::Load;
-use crate::{Test, World, admission, commands, envoy_gateway_policies};
+use crate::{World, admission, commands, tests};
 
-pub const TESTS: &[Test] = &[
-    (
-        "envoy gateway: each command of docs/deploy/envoy-gateway.md succeeds",
-        deployment_commands,
-    ),
-    (
-        "envoy gateway: every request has one id, all policies are accepted",
-        ids,
-    ),
-    (
-        "envoy gateway: the filter is first, whichever other policy there is",
-        envoy_gateway_policies::filter_is_first,
-    ),
-    (
-        "envoy gateway: a changed configuration loses no request",
-        live_change,
-    ),
-    (
-        "envoy gateway: a refused configuration leaves the running one in force",
-        refused,
-    ),
-    (
-        "envoy gateway: an image that cannot be fetched",
-        missing_image,
-    ),
-    (
-        "envoy gateway: a private registry, with a pull secret and a CA",
-        private_registry,
-    ),
-    (
-        "envoy gateway: FAIL_RELOAD by the component `reload`",
-        reload,
-    ),
+tests![
+    each_command_of_its_page_succeeds,
+    every_request_has_one_id_and_all_policies_are_accepted,
+    a_changed_configuration_loses_no_request,
+    a_refused_configuration_leaves_the_running_one_in_force,
+    an_image_that_cannot_be_fetched_removes_the_filter_and_shows_in_the_status,
+    an_image_comes_from_a_private_registry_with_a_pull_secret_and_a_ca,
+    the_component_reload_sets_fail_reload,
 ];
 
 const NAMESPACE: &str = "envoy-gateway-system";
@@ -82,22 +57,14 @@ impl EnvoyGateway {
     }
 }
 
-/// Sends a request to the proxy, to the host that has a route unless the headers name another one.
 pub fn send(proxy: &Pod, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
-    let has_host = headers.iter().any(|(name, _)| *name == "host");
-    let host = [("host", "www.example.com")];
-    let host = if has_host { &[][..] } else { &host };
     let url = format!("http://{}:10080{path}", proxy.address);
-    http::send(method, &url, &[host, headers].concat())
+    http::send_to_route(method, &url, headers)
 }
 
 fn get(proxy: &Pod, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
     send(proxy, "GET", path, headers)
 }
-
-/// An id as AWS sends it, and what is derived from it.
-const AWS: (&str, &str) = ("x-amzn-requestid", "4B4NGF0EAWN0GE63");
-const DERIVED: &str = "37be84ba-5e55-5531-9cda-bc301b676303";
 
 /// Puts the filter on the Gateway as it is shipped, and waits until it runs in the proxy.
 pub fn deploy(cluster: &Cluster, gateway: &EnvoyGateway) -> Result<Pod> {
@@ -144,24 +111,17 @@ fn accepted(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn deployment_commands(world: &World) -> Result<()> {
+fn each_command_of_its_page_succeeds(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     // The load balancer of a cloud, which gives the Gateway an address.
     let services = cluster.get(&["-n", NAMESPACE, "services", "-l", PROXY])?;
     let service = services["items"][0]["metadata"]["name"]
         .as_str()
         .context("no Service")?;
-    let ingress = r#"--patch={"status": {"loadBalancer": {"ingress": [{"ip": "10.244.0.1"}]}}}"#;
-    cluster.kubectl(&[
-        "-n",
-        NAMESPACE,
-        "patch",
-        "service",
-        service,
-        "--subresource=status",
-        "--type=merge",
-        ingress,
-    ])?;
+    let ingress = r#"--patch={"status":{"loadBalancer":{"ingress":[{"ip":"10.244.0.1"}]}}}"#;
+    cluster.run_line(&format!(
+        "kubectl -n {NAMESPACE} patch service {service} --subresource=status --type=merge {ingress}"
+    ))?;
     gateway.proxy(cluster)?;
     let _balancer = cluster.start_program(
         "load-balancer",
@@ -178,7 +138,7 @@ fn deployment_commands(world: &World) -> Result<()> {
     commands::run(cluster, "docs/deploy/envoy-gateway.md", &[])
 }
 
-fn ids(world: &World) -> Result<()> {
+fn every_request_has_one_id_and_all_policies_are_accepted(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     let generated = get(&proxy, "/", &[])?;
@@ -268,7 +228,7 @@ fn patch(cluster: &Cluster, path: &str, value: &Value) -> Result<()> {
         .map(drop)
 }
 
-fn live_change(world: &World) -> Result<()> {
+fn a_changed_configuration_loses_no_request(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     let load = Load::start({
@@ -285,7 +245,7 @@ fn live_change(world: &World) -> Result<()> {
     configure(cluster, &json!({"log_origin": true}))
 }
 
-fn refused(world: &World) -> Result<()> {
+fn a_refused_configuration_leaves_the_running_one_in_force(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     configure(cluster, &json!({"generate": "uuid9"}))?;
@@ -316,7 +276,9 @@ fn refused(world: &World) -> Result<()> {
     adopts(cluster, &started)
 }
 
-fn missing_image(world: &World) -> Result<()> {
+fn an_image_that_cannot_be_fetched_removes_the_filter_and_shows_in_the_status(
+    world: &World,
+) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     let missing = format!(
@@ -352,7 +314,7 @@ fn missing_image(world: &World) -> Result<()> {
     adopts(cluster, &proxy)
 }
 
-fn private_registry(world: &World) -> Result<()> {
+fn an_image_comes_from_a_private_registry_with_a_pull_secret_and_a_ca(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     let registry = "private.example.com:8443";
@@ -388,7 +350,7 @@ fn private_registry(world: &World) -> Result<()> {
     adopts(cluster, &proxy)
 }
 
-fn reload(world: &World) -> Result<()> {
+fn the_component_reload_sets_fail_reload(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     let kustomization = "

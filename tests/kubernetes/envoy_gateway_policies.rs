@@ -3,10 +3,12 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::World;
 use crate::cluster::Cluster;
 use crate::envoy_gateway::{APP, Admin, condition, deploy, send};
 use crate::http::ID;
+use crate::{World, tests};
+
+tests![the_filter_is_first_whichever_other_policy_there_is];
 
 /// Something that adds a filter to the proxy.
 struct Other {
@@ -22,17 +24,17 @@ struct Other {
 type Answered = (&'static str, &'static [(&'static str, &'static str)], u16);
 
 const OTHERS: [Other; 16] = [
-    other(
-        "SecurityPolicy",
-        "csrf: {additionalOrigins: ['https://trusted.example.com']}",
-        "csrf",
-        Some(("POST /", &[("origin", "https://evil.example.com")], 403)),
-    ),
-    other(
-        "SecurityPolicy",
-        "cors: {allowOrigins: ['https://app.example.com'], allowMethods: [GET]}",
-        "cors",
-        Some((
+    Other {
+        kind: "SecurityPolicy",
+        spec: "csrf: {additionalOrigins: ['https://trusted.example.com']}",
+        filter: "csrf",
+        answered: Some(("POST /", &[("origin", "https://evil.example.com")], 403)),
+    },
+    Other {
+        kind: "SecurityPolicy",
+        spec: "cors: {allowOrigins: ['https://app.example.com'], allowMethods: [GET]}",
+        filter: "cors",
+        answered: Some((
             "OPTIONS /",
             &[
                 ("origin", "https://app.example.com"),
@@ -40,111 +42,97 @@ const OTHERS: [Other; 16] = [
             ],
             200,
         )),
-    ),
-    other(
-        "SecurityPolicy",
-        "basicAuth: {users: {name: users}}",
-        "basic_auth",
-        Some(("GET /", &[], 401)),
-    ),
-    other(
-        "SecurityPolicy",
-        "apiKeyAuth: {credentialRefs: [{name: keys}], extractFrom: [{headers: [x-api-key]}]}",
-        "api_key_auth",
-        Some(("GET /", &[], 401)),
-    ),
-    other(
-        "SecurityPolicy",
-        "jwt: {providers: [{name: example, issuer: https://issuer.example.com, \
+    },
+    Other {
+        kind: "SecurityPolicy",
+        spec: "basicAuth: {users: {name: users}}",
+        filter: "basic_auth",
+        answered: Some(("GET /", &[], 401)),
+    },
+    Other {
+        kind: "SecurityPolicy",
+        spec: "apiKeyAuth: {credentialRefs: [{name: keys}], extractFrom: [{headers: [x-api-key]}]}",
+        filter: "api_key_auth",
+        answered: Some(("GET /", &[], 401)),
+    },
+    Other {
+        kind: "SecurityPolicy",
+        spec: "jwt: {providers: [{name: example, issuer: https://issuer.example.com, \
          localJWKS: {type: Inline, inline: '{\"keys\": [{\"kty\": \"EC\", \"crv\": \"P-256\", \"x\": \"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4\", \"y\": \"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM\"}]}'}}]}",
-        "jwt_authn",
-        Some(("GET /", &[("authorization", "Bearer not-a-token")], 401)),
-    ),
-    other(
-        "SecurityPolicy",
-        "extAuth: {http: {backendRefs: [{name: backend, port: 8000}]}}",
-        "ext_authz",
-        None,
-    ),
-    other(
-        "SecurityPolicy",
-        "oidc: {clientID: you, clientSecret: {name: oidc}, redirectURL: https://www.example.com/back, \
+        filter: "jwt_authn",
+        answered: Some(("GET /", &[("authorization", "Bearer not-a-token")], 401)),
+    },
+    Other {
+        kind: "SecurityPolicy",
+        spec: "extAuth: {http: {backendRefs: [{name: backend, port: 8000}]}}",
+        filter: "ext_authz",
+        answered: None,
+    },
+    Other {
+        kind: "SecurityPolicy",
+        spec: "oidc: {clientID: you, clientSecret: {name: oidc}, redirectURL: https://www.example.com/back, \
          provider: {issuer: https://issuer.example.com, authorizationEndpoint: https://issuer.example.com/auth, \
          tokenEndpoint: https://issuer.example.com/token}}",
-        "oauth2",
-        Some(("GET /", &[], 302)),
-    ),
-    other(
-        "SecurityPolicy",
-        "authorization: {defaultAction: Deny}",
-        "rbac",
-        Some(("GET /", &[], 403)),
-    ),
-    other(
-        "BackendTrafficPolicy",
-        "faultInjection: {abort: {httpStatus: 418, percentage: 100}}",
-        "fault",
-        Some(("GET /", &[], 418)),
-    ),
-    other(
-        "BackendTrafficPolicy",
-        "rateLimit: {type: Local, local: {rules: [{limit: {requests: 1, unit: Hour}}]}}",
-        "local_ratelimit",
-        None,
-    ),
-    other(
-        "BackendTrafficPolicy",
-        "requestBuffer: {limit: 1Ki}",
-        "buffer",
-        None,
-    ),
-    other(
-        "BackendTrafficPolicy",
-        "responseOverride: [{match: {statusCodes: [{type: Value, value: 503}]}, \
-         response: {body: {type: Inline, inline: gone}}}]",
-        "custom_response",
-        None,
-    ),
-    other(
-        "EnvoyExtensionPolicy",
-        "lua: [{type: Inline, inline: \"function envoy_on_request(handle) \
-         handle:respond({[':status'] = '418'}, '') end\"}]",
-        "lua",
-        Some(("GET /", &[], 418)),
-    ),
-    other(
-        "EnvoyExtensionPolicy",
-        "extProc: [{backendRefs: [{name: backend, port: 8000}], processingMode: {request: {}}}]",
-        "ext_proc",
-        Some(("GET /", &[], 500)),
-    ),
-    other(
-        "ClientTrafficPolicy",
-        "healthCheck: {path: /health}",
-        "health_check",
-        Some(("GET /health", &[], 200)),
-    ),
-    other(
-        "HTTPRoute",
-        "rules: [{sessionPersistence: {sessionName: session}, backendRefs: [{name: backend, port: 8000}]}]",
-        "stateful_session",
-        None,
-    ),
-];
-
-const fn other(
-    kind: &'static str,
-    spec: &'static str,
-    filter: &'static str,
-    answered: Option<Answered>,
-) -> Other {
+        filter: "oauth2",
+        answered: Some(("GET /", &[], 302)),
+    },
     Other {
-        kind,
-        spec,
-        filter,
-        answered,
-    }
-}
+        kind: "SecurityPolicy",
+        spec: "authorization: {defaultAction: Deny}",
+        filter: "rbac",
+        answered: Some(("GET /", &[], 403)),
+    },
+    Other {
+        kind: "BackendTrafficPolicy",
+        spec: "faultInjection: {abort: {httpStatus: 418, percentage: 100}}",
+        filter: "fault",
+        answered: Some(("GET /", &[], 418)),
+    },
+    Other {
+        kind: "BackendTrafficPolicy",
+        spec: "rateLimit: {type: Local, local: {rules: [{limit: {requests: 1, unit: Hour}}]}}",
+        filter: "local_ratelimit",
+        answered: None,
+    },
+    Other {
+        kind: "BackendTrafficPolicy",
+        spec: "requestBuffer: {limit: 1Ki}",
+        filter: "buffer",
+        answered: None,
+    },
+    Other {
+        kind: "BackendTrafficPolicy",
+        spec: "responseOverride: [{match: {statusCodes: [{type: Value, value: 503}]}, \
+         response: {body: {type: Inline, inline: gone}}}]",
+        filter: "custom_response",
+        answered: None,
+    },
+    Other {
+        kind: "EnvoyExtensionPolicy",
+        spec: "lua: [{type: Inline, inline: \"function envoy_on_request(handle) \
+         handle:respond({[':status'] = '418'}, '') end\"}]",
+        filter: "lua",
+        answered: Some(("GET /", &[], 418)),
+    },
+    Other {
+        kind: "EnvoyExtensionPolicy",
+        spec: "extProc: [{backendRefs: [{name: backend, port: 8000}], processingMode: {request: {}}}]",
+        filter: "ext_proc",
+        answered: Some(("GET /", &[], 500)),
+    },
+    Other {
+        kind: "ClientTrafficPolicy",
+        spec: "healthCheck: {path: /health}",
+        filter: "health_check",
+        answered: Some(("GET /health", &[], 200)),
+    },
+    Other {
+        kind: "HTTPRoute",
+        spec: "rules: [{sessionPersistence: {sessionName: session}, backendRefs: [{name: backend, port: 8000}]}]",
+        filter: "stateful_session",
+        answered: None,
+    },
+];
 
 impl Other {
     /// Whether the Gateway can have a policy of this kind beside ours. If not, this becomes a part of ours.
@@ -205,7 +193,7 @@ fn has(chain: &[String], filter: &str) -> bool {
 }
 
 /// Also each filter that answers the request has the id in its response.
-pub fn filter_is_first(world: &World) -> Result<()> {
+fn the_filter_is_first_whichever_other_policy_there_is(world: &World) -> Result<()> {
     let (cluster, gateway) = (world.cluster()?, world.envoy_gateway()?);
     let proxy = deploy(cluster, gateway)?;
     let admin = Admin::start(cluster, &proxy)?;
@@ -228,9 +216,7 @@ pub fn filter_is_first(world: &World) -> Result<()> {
             let headers = [headers, &[(ID, "answered-1")]].concat();
             cluster.until(&format!("the answer by {}", other.filter), || {
                 let answer = send(&proxy, method, path, &headers)?;
-                ensure!(answer.status == status, "{answer:?}");
-                ensure!(answer.id.as_deref() == Some("answered-1"), "{answer:?}");
-                Ok(())
+                answer.require(status, "answered-1")
             })?;
         }
         other.delete(cluster)?;

@@ -7,6 +7,10 @@ use serde_json::Value;
 
 pub const ID: &str = "x-request-id";
 
+/// An id as AWS sends it, and what is derived from it.
+pub const AWS: (&str, &str) = ("x-amzn-requestid", "4B4NGF0EAWN0GE63");
+pub const DERIVED: &str = "37be84ba-5e55-5531-9cda-bc301b676303";
+
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -26,10 +30,26 @@ impl Response {
         ensure!(self.upstream["X-Request-Id"][1].is_null(), "{self:?}");
         Ok(id)
     }
+
+    /// Checks the status and the id of a response that no workload sent.
+    pub fn require(&self, status: u16, id: &str) -> Result<()> {
+        let has_id = self.id.as_deref() == Some(id);
+        ensure!(self.status == status && has_id, "{self:?}");
+        Ok(())
+    }
 }
 
 pub fn get(url: &str, headers: &[(&str, &str)]) -> Result<Response> {
     send("GET", url, headers)
+}
+
+/// Sends a request to the host that has a route, unless the headers name another one.
+pub fn send_to_route(method: &str, url: &str, headers: &[(&str, &str)]) -> Result<Response> {
+    let mut headers = headers.to_vec();
+    if headers.iter().all(|(name, _)| *name != "host") {
+        headers.push(("host", "www.example.com"));
+    }
+    send(method, url, &headers)
 }
 
 /// Sends a request without a body, on a connection of its own.

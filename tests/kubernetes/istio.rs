@@ -6,65 +6,10 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::cluster::{CREDENTIALS, Cluster, Pod};
-use crate::http::{self, Response};
-use crate::{Test, World, admission, commands, components, istio_bases, istio_changes};
+use crate::http::{self, AWS, DERIVED, Response};
+use crate::{World, admission, commands, components, tests};
 
-pub const TESTS: &[Test] = &[
-    (
-        "istio: each command of docs/deploy/istio.md succeeds",
-        deployment_commands,
-    ),
-    (
-        "istio: the gateway's base, with ids in all responses and one id in all logs",
-        istio_bases::gateway,
-    ),
-    (
-        "istio: a TrafficExtension takes a WasmPlugin's place without a lost request",
-        istio_bases::traffic_extension,
-    ),
-    (
-        "istio: the workload's base, in both forms",
-        istio_bases::workload,
-    ),
-    ("istio: the mesh's base, in both forms", istio_bases::mesh),
-    (
-        "istio: the mesh's base beside another plugin on the gateway",
-        istio_bases::two_plugins,
-    ),
-    (
-        "istio: one base leaves the others alone",
-        istio_bases::are_separate,
-    ),
-    (
-        "istio: the waypoint's base, in both forms",
-        istio_bases::waypoint,
-    ),
-    (
-        "istio: local replies without the caller's id, and without any",
-        istio_bases::local_replies,
-    ),
-    (
-        "istio: a Telemetry with OpenTelemetry keeps a caller's trace",
-        istio_bases::telemetry,
-    ),
-    (
-        "istio: changed configurations lose no request",
-        istio_changes::live,
-    ),
-    (
-        "istio: a refused configuration, applied live",
-        istio_changes::refused_live,
-    ),
-    (
-        "istio: a refused configuration, and a proxy that starts with it",
-        istio_changes::refused_at_start,
-    ),
-    (
-        "istio: an image that cannot be fetched, and recovery",
-        istio_changes::missing_image,
-    ),
-    ("istio: a private registry", istio_changes::private_registry),
-];
+tests![each_command_of_its_page_succeeds];
 
 const APP: &str = include_str!("istio-app.yaml");
 pub const SYSTEM: &str = "istio-system";
@@ -119,14 +64,8 @@ impl Gateway {
     }
 
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
-        let named = headers.iter().any(|(name, _)| *name == "host");
-        let host: &[_] = if named {
-            &[]
-        } else {
-            &[("host", "www.example.com")]
-        };
         let url = format!("http://{}:8080{path}", self.0.address);
-        http::get(&url, &[host, headers].concat())
+        http::send_to_route("GET", &url, headers)
     }
 
     /// Returns the line of the access log with this id in the response.
@@ -144,10 +83,6 @@ pub fn line_of(log: &str, field: &str, value: &str) -> Option<Value> {
     let mut lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.find(|line| line[field] == value)
 }
-
-/// An id as AWS sends it, and what is derived from it.
-pub const AWS: (&str, &str) = ("x-amzn-requestid", "4B4NGF0EAWN0GE63");
-pub const DERIVED: &str = "37be84ba-5e55-5531-9cda-bc301b676303";
 
 /// Sets the image in all manifests, as documented, and applies one base.
 pub fn apply(cluster: &Cluster, base: &str) -> Result<()> {
@@ -218,7 +153,7 @@ pub fn undeploy(cluster: &Cluster, base: &str) -> Result<()> {
     })
 }
 
-fn deployment_commands(world: &World) -> Result<()> {
+fn each_command_of_its_page_succeeds(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     commands::run(
         cluster,

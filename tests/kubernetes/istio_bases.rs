@@ -5,16 +5,28 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::World;
 use crate::cluster::{Cluster, Pod};
-use crate::http::{ID, is_uuid};
+use crate::http::{AWS, DERIVED, ID, is_uuid};
 use crate::istio::{
-    self, AWS, DERIVED, Gateway, SYSTEM, adopts, apply, apply_with, delete, deploy, line_of,
-    undeploy, workload as httpbin,
+    self, Gateway, SYSTEM, adopts, apply, apply_with, delete, deploy, line_of, undeploy,
+    workload as httpbin,
 };
 use crate::istio_changes::{PLUGIN, patch};
 use crate::load::Load;
 use crate::proxy_config::{managers, managers_of, named, runs_everywhere};
+use crate::{World, tests};
+
+tests![
+    the_gateways_base_puts_ids_into_all_responses_and_one_id_into_all_logs,
+    a_traffic_extension_takes_the_place_of_a_wasm_plugin_without_a_lost_request,
+    the_workloads_base_works_in_both_forms,
+    the_meshs_base_works_in_both_forms,
+    the_meshs_base_works_beside_another_plugin_on_the_gateway,
+    one_base_leaves_the_others_alone,
+    the_waypoints_base_works_in_both_forms,
+    local_replies_have_new_ids_or_none_with_the_components_for_that,
+    a_telemetry_with_opentelemetry_keeps_a_callers_trace,
+];
 
 /// The component that turns a base's `WasmPlugin` into a `TrafficExtension`.
 const TRAFFIC_EXTENSION: &str = "traffic-extension";
@@ -71,15 +83,9 @@ fn check_gateway(cluster: &Cluster, gateway: &Gateway) -> Result<()> {
         ("/", token, 401),
     ] {
         let refused = gateway.get(path, &[header, (ID, "refused-1")])?;
-        ensure!(
-            refused.status == status && refused.id.as_deref() == Some("refused-1"),
-            "{refused:?}"
-        );
+        refused.require(status, "refused-1")?;
         let refused = gateway.get(path, &[header, AWS])?;
-        ensure!(
-            refused.status == status && refused.id.as_deref() == Some(DERIVED),
-            "{refused:?}"
-        );
+        refused.require(status, DERIVED)?;
         let refused = gateway.get(path, &[header])?;
         let id = refused.id.as_deref().unwrap_or_default();
         ensure!(refused.status == status && is_uuid(id, '4'), "{refused:?}");
@@ -87,7 +93,9 @@ fn check_gateway(cluster: &Cluster, gateway: &Gateway) -> Result<()> {
     Ok(())
 }
 
-pub fn gateway(world: &World) -> Result<()> {
+fn the_gateways_base_puts_ids_into_all_responses_and_one_id_into_all_logs(
+    world: &World,
+) -> Result<()> {
     let cluster = world.with_istio()?;
     let gateway = deploy(cluster)?;
     check_gateway(cluster, &gateway)?;
@@ -115,7 +123,9 @@ fn sidecar_logged(cluster: &Cluster, pod: &Pod, id: &str) -> Result<Value> {
 }
 
 /// As docs/deploy/istio.md says: first the `TrafficExtension`, then away with the `WasmPlugin`.
-pub fn traffic_extension(world: &World) -> Result<()> {
+fn a_traffic_extension_takes_the_place_of_a_wasm_plugin_without_a_lost_request(
+    world: &World,
+) -> Result<()> {
     let cluster = world.with_istio()?;
     let gateway = deploy(cluster)?;
     let load = Load::start({
@@ -152,7 +162,7 @@ pub fn traffic_extension(world: &World) -> Result<()> {
     undeploy(cluster, "gateway")
 }
 
-pub fn workload(world: &World) -> Result<()> {
+fn the_workloads_base_works_in_both_forms(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     let (gateway, pod) = (Gateway::of(cluster)?, httpbin(cluster)?);
     in_both_forms(cluster, "workload", |plugin| {
@@ -210,7 +220,7 @@ const PUBLIC: &str = r#"{
     "value": {"incoming": {"trust": "none"}, "log_origin": true}
 }"#;
 
-pub fn mesh(world: &World) -> Result<()> {
+fn the_meshs_base_works_in_both_forms(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     let (gateway, pod) = (Gateway::of(cluster)?, httpbin(cluster)?);
     in_both_forms(cluster, "mesh", |plugin| {
@@ -226,7 +236,7 @@ pub fn mesh(world: &World) -> Result<()> {
     })
 }
 
-pub fn two_plugins(world: &World) -> Result<()> {
+fn the_meshs_base_works_beside_another_plugin_on_the_gateway(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     let gateway = deploy(cluster)?;
     apply(cluster, "mesh")?;
@@ -251,7 +261,7 @@ pub fn two_plugins(world: &World) -> Result<()> {
     undeploy(cluster, "mesh")
 }
 
-pub fn are_separate(world: &World) -> Result<()> {
+fn one_base_leaves_the_others_alone(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     let bases = ["gateway", "workload", "mesh", "waypoint"];
     for base in bases {
@@ -283,7 +293,7 @@ spec:
 
 /// Envoy's own build lacks some of what a waypoint of Istio needs, so this checks the configuration that
 /// istiod generates for it.
-pub fn waypoint(world: &World) -> Result<()> {
+fn the_waypoints_base_works_in_both_forms(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     cluster.apply(WAYPOINT)?;
     cluster.run_line("kubectl label service httpbin istio.io/use-waypoint=waypoint --overwrite")?;
@@ -324,7 +334,7 @@ fn waypoint_listener(cluster: &Cluster) -> Result<Value> {
     Ok(listener.clone())
 }
 
-pub fn local_replies(world: &World) -> Result<()> {
+fn local_replies_have_new_ids_or_none_with_the_components_for_that(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     let gateway = deploy(cluster)?;
     // Envoy answers this request before any filter runs.
@@ -333,11 +343,7 @@ pub fn local_replies(world: &World) -> Result<()> {
         ("upgrade", "other"),
         (ID, "early-1"),
     ];
-    let refused = gateway.get("/", &upgrade)?;
-    ensure!(
-        refused.status == 403 && refused.id.as_deref() == Some("early-1"),
-        "{refused:?}"
-    );
+    gateway.get("/", &upgrade)?.require(403, "early-1")?;
     for (component, is_new) in [
         ("new-ids-in-local-replies", true),
         ("no-ids-in-local-replies", false),
@@ -369,7 +375,7 @@ spec:
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-pub fn telemetry(world: &World) -> Result<()> {
+fn a_telemetry_with_opentelemetry_keeps_a_callers_trace(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     // The base for the whole mesh: a sidecar without its settings would write Envoy's tracing decision
     // into the id.

@@ -3,16 +3,24 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::World;
 use crate::cluster::{CREDENTIALS, Cluster, Pod};
 use crate::http;
 use crate::istio::{Gateway, SYSTEM, adopts, deploy, undeploy};
 use crate::load::Load;
+use crate::{World, tests};
+
+tests![
+    changed_configurations_lose_no_request,
+    a_refused_configuration_keeps_the_listener_as_it_is_until_it_is_mended,
+    a_proxy_that_starts_with_a_refused_configuration_answers_500,
+    an_image_that_cannot_be_fetched_closes_the_gateway_until_another_can,
+    an_image_comes_from_a_private_registry,
+];
 
 /// The arguments that name the gateway's plugin to kubectl.
 pub const PLUGIN: [&str; 4] = ["-n", SYSTEM, "wasmplugin", "request-id-gateway"];
 
-pub fn live(world: &World) -> Result<()> {
+fn changed_configurations_lose_no_request(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     let gateway = deploy(cluster)?;
     let load = Load::start({
@@ -56,7 +64,9 @@ spec:
   rules: [{ to: [{ operation: { paths: [/later] } }] }]
 ";
 
-pub fn refused_live(world: &World) -> Result<()> {
+fn a_refused_configuration_keeps_the_listener_as_it_is_until_it_is_mended(
+    world: &World,
+) -> Result<()> {
     let cluster = world.with_istio()?;
     let gateway = deploy(cluster)?;
     configure(cluster, &json!({"generate": "uuid9"}))?;
@@ -106,7 +116,7 @@ fn restart(cluster: &Cluster) -> Result<Gateway> {
     Gateway::of(cluster)
 }
 
-pub fn refused_at_start(world: &World) -> Result<()> {
+fn a_proxy_that_starts_with_a_refused_configuration_answers_500(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     deploy(cluster)?;
     configure(cluster, &json!({"generate": "uuid9"}))?;
@@ -150,7 +160,9 @@ fn refuses_all(cluster: &Cluster, gateway: &Gateway) -> Result<()> {
     })
 }
 
-pub fn missing_image(world: &World) -> Result<()> {
+fn an_image_that_cannot_be_fetched_closes_the_gateway_until_another_can(
+    world: &World,
+) -> Result<()> {
     let cluster = world.with_istio()?;
     let gateway = deploy(cluster)?;
     image(cluster, &missing())?;
@@ -176,7 +188,7 @@ pub fn missing_image(world: &World) -> Result<()> {
     adopts(cluster, &gateway)
 }
 
-pub fn private_registry(world: &World) -> Result<()> {
+fn an_image_comes_from_a_private_registry(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     let gateway = deploy(cluster)?;
     let private = format!(

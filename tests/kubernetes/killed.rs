@@ -13,12 +13,9 @@ use anyhow::{Context, Result, bail, ensure};
 use xtask::root;
 
 use crate::namespace::{self, STAGE, Stage};
-use crate::{Test, World};
+use crate::{World, tests};
 
-pub const TESTS: &[Test] = &[(
-    "namespace: a run that is killed leaves no process, mount or namespace",
-    killed,
-)];
+tests![a_run_that_is_killed_leaves_no_process_mount_or_namespace];
 
 /// The environment variable that makes a run stop in a stage and wait to be killed.
 const HANG: &str = "REQUEST_ID_FILTER_HANG";
@@ -146,7 +143,7 @@ impl Run {
 }
 
 /// Kills runs in each way in which a person, cargo or a CI system may do it.
-fn killed(_: &World) -> Result<()> {
+fn a_run_that_is_killed_leaves_no_process_mount_or_namespace(_: &World) -> Result<()> {
     let mounts = || fs::read_to_string("/proc/self/mounts");
     let before = mounts()?;
     type Target = fn(&Run) -> String;

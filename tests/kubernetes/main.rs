@@ -30,6 +30,15 @@ use xtask::image;
 /// A test: its name and what it does.
 pub type Test = (&'static str, fn(&World) -> Result<()>);
 
+/// Makes `TESTS` of functions, under the names that cargo gives to tests.
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        pub const TESTS: &[$crate::Test] =
+            &[$((concat!(module_path!(), "::", stringify!($test)), $test)),*];
+    };
+}
+pub(crate) use tests;
+
 /// The cluster and what is installed in it, each when a test first needs it.
 #[derive(Default)]
 pub struct World {
@@ -102,14 +111,17 @@ fn main() -> ExitCode {
         killed::TESTS,
         admission::TESTS,
         istio::TESTS,
+        istio_bases::TESTS,
+        istio_changes::TESTS,
         envoy_gateway::TESTS,
+        envoy_gateway_policies::TESTS,
         commands::TESTS,
         monitoring::TESTS,
     ]
     .concat();
     let trials = tests.into_iter().map(|(name, test)| {
         let world = Arc::clone(&world);
-        Trial::test(name, move || {
+        Trial::test(name.trim_start_matches("kubernetes::"), move || {
             let done = test(&world);
             done.map_err(|error| {
                 let logs = match world.cluster.get() {

@@ -1,17 +1,15 @@
 //! The alerts and the dashboard, in a real Prometheus that scrapes the proxies of Istio and Envoy Gateway.
 
 use anyhow::{Context, Result, ensure};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use xtask::root;
 
 use crate::cluster::{Cluster, Running};
 use crate::components::write;
-use crate::{Test, World, envoy_gateway, http, istio, istio_changes};
+use crate::{World, envoy_gateway, http, istio, istio_changes, tests};
 
-pub const TESTS: &[Test] = &[(
-    "monitoring: every query of the alerts and the dashboard has a result",
-    queries,
-)];
+tests![every_query_of_the_alerts_and_the_dashboard_has_a_result];
 
 /// A Prometheus that scrapes these addresses under these paths.
 struct Prometheus {
@@ -57,12 +55,9 @@ impl Prometheus {
 
     /// The series of the result of a query.
     fn query(&self, query: &str) -> Result<Vec<Value>> {
-        let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let answer = http::get(
-            &format!("http://127.0.0.1:9090/api/v1/query?query={encoded}"),
-            &[],
-        )?;
-        let answer: Value = serde_json::from_str(&answer.body)?;
+        let encoded = utf8_percent_encode(query, NON_ALPHANUMERIC);
+        let url = format!("http://127.0.0.1:9090/api/v1/query?query={encoded}");
+        let answer: Value = serde_json::from_str(&http::get(&url, &[])?.body)?;
         let result = answer["data"]["result"].as_array();
         Ok(result
             .with_context(|| format!("{query}: {answer}"))?
@@ -94,7 +89,7 @@ fn expressions() -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn queries(world: &World) -> Result<()> {
+fn every_query_of_the_alerts_and_the_dashboard_has_a_result(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     let gateway = istio::deploy(cluster)?;
     let proxy = envoy_gateway::deploy(cluster, world.envoy_gateway()?)?;

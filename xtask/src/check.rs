@@ -23,7 +23,8 @@ pub fn check(file: &Path) -> Result<()> {
     let contents = Contents::read(&bytes).with_context(|| file.display().to_string())?;
     let mut problems = Vec::new();
     let mut headers = Vec::new();
-    for FilterConfiguration { name, text, .. } in &contents.filters {
+    for filter in &contents.filters {
+        let FilterConfiguration { name, text, .. } = filter;
         let prefix = name
             .as_ref()
             .map(|name| format!("{name}: "))
@@ -41,6 +42,10 @@ pub fn check(file: &Path) -> Result<()> {
                 let policy = &parsed.policy;
                 let mut warnings = configuration::warnings(policy);
                 warnings.extend(local_replies::warnings(policy, &contents.documents));
+                if filter.has_match_rules {
+                    let higress = "spec.matchRules has no effect: the filter has one configuration, defaultConfig";
+                    warnings.push(format!("{prefix}{higress}"));
+                }
                 for warning in warnings {
                     println!("warning: {warning}");
                 }

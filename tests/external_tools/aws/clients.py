@@ -415,7 +415,7 @@ def main(scenario):
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = Server()
     users = server.reset()
-    print(json.dumps({"port": server.port, "key": users[0]}), flush=True)
+    print(json.dumps([server.port, users[0]]), flush=True)
     scenario(server, users, json.loads(sys.stdin.readline()))
 
 

@@ -46,31 +46,13 @@ impl Cluster {
             "current-context": "test",
         });
         write(&self.path("kubeconfig"), config.to_string().as_bytes())?;
-        openssl(&[
-            "genpkey",
-            "-algorithm",
-            "RSA",
-            "-out",
-            &self.text_of("accounts.key"),
-        ])?;
+        self.openssl("genpkey -algorithm RSA -out accounts.key")?;
         // This certificate signs itself. Images trust it and no other.
-        openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "1",
-            "-subj",
-            "/CN=registry",
-            "-addext",
-            "subjectAltName=DNS:registry.example.com,DNS:private.example.com",
-            "-keyout",
-            &self.text_of("registry.key"),
-            "-out",
-            &self.text_of("registry.crt"),
-        ])?;
+        self.openssl(
+            "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=registry \
+             -addext subjectAltName=DNS:registry.example.com,DNS:private.example.com \
+             -keyout registry.key -out registry.crt",
+        )?;
         let image = components::folder().join("image");
         let trusted = image.join("etc/ssl/certs/ca-certificates.crt");
         write(&trusted, &fs::read(self.path("registry.crt"))?)?;
@@ -183,16 +165,10 @@ impl Cluster {
                 "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller",
             ],
         )?;
-        self.spawn(
-            "registry",
-            "registry",
-            &["serve", &self.text_of("registry.yaml")],
-        )?;
-        self.spawn(
-            "private",
-            "registry",
-            &["serve", &self.text_of("private.yaml")],
-        )?;
+        for name in ["registry", "private"] {
+            let config = self.text_of(&format!("{name}.yaml"));
+            self.spawn(name, "registry", &["serve", &config])?;
+        }
         self.until("the node and the accounts of its Pods", || {
             self.kubectl(&["get", "node", "node"])?;
             self.kubectl(&["get", "serviceaccount", "default"])
@@ -206,33 +182,25 @@ impl Cluster {
         let layout = root().join(image::LAYOUT).display().to_string();
         self.until("the registries", || {
             self.run("crane", &["catalog", "registry.example.com"])?;
-            let login = [
-                "auth",
-                "login",
-                "private.example.com:8443",
-                "-u",
-                user,
-                "-p",
-                password,
-            ];
-            self.run("crane", &login).map(drop)
+            self.run_line(&format!(
+                "crane auth login private.example.com:8443 -u {user} -p {password}"
+            ))
+            .map(drop)
         })?;
         for registry in ["registry.example.com", "private.example.com:8443"] {
-            self.run(
-                "crane",
-                &[
-                    "push",
-                    &layout,
-                    &format!("{registry}/you/request-id-filter:0.1.0"),
-                ],
-            )?;
+            let name = format!("{registry}/you/request-id-filter:0.1.0");
+            self.run("crane", &["push", &layout, &name])?;
         }
         Ok(())
     }
-}
 
-fn openssl(arguments: &[&str]) -> Result<String> {
-    let output = Command::new("openssl").args(arguments).output();
-    let output = output.context("openssl is missing (Debian: apt-get install openssl)")?;
-    printed("openssl", &output)
+    /// Runs openssl in the folder of the cluster, with words that contain no blanks.
+    fn openssl(&self, arguments: &str) -> Result<String> {
+        let output = Command::new("openssl")
+            .args(arguments.split(' '))
+            .current_dir(&self.folder)
+            .output();
+        let output = output.context("openssl is missing (Debian: apt-get install openssl)")?;
+        printed("openssl", &output)
+    }
 }

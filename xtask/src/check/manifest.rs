@@ -35,6 +35,8 @@ pub struct FilterConfiguration {
     is_ours: bool,
     /// The text that the filter would get, or why it would get none.
     pub text: Result<String, String>,
+    /// Whether the manifest also has rules of Higress's, which do not reach the filter.
+    pub has_match_rules: bool,
 }
 
 /// A document of YAML or JSON.
@@ -87,6 +89,7 @@ impl Contents {
                 name: None,
                 is_ours: true,
                 text: Ok(text),
+                has_match_rules: false,
             }],
             documents: Vec::new(),
             skipped: Vec::new(),
@@ -180,6 +183,7 @@ impl FilterConfiguration {
                 .iter()
                 .any(|value| value.to_string().contains("request-id")),
             text,
+            has_match_rules: false,
         }
     }
 }
@@ -220,23 +224,18 @@ fn in_document(value: &Value) -> Vec<FilterConfiguration> {
     }
 }
 
-/// Reads a `WasmPlugin`: of Istio, or of Higress with its defaults and rules.
+/// Reads a `WasmPlugin`: of Istio, or of Higress, whose `matchRules` the filter ignores, because Higress
+/// passes them on in the key `_rules_`.
 fn in_wasm_plugin(plugin: &Value) -> Vec<FilterConfiguration> {
     let spec = &plugin["spec"];
-    let rules = spec["matchRules"].as_array().into_iter().flatten();
-    let mut configurations: Vec<_> = [&spec["pluginConfig"], &spec["defaultConfig"]]
-        .into_iter()
-        .chain(rules.map(|rule| &rule["config"]))
-        .filter(|json| !json.is_null())
-        .collect();
-    // Without any, the filter gets an empty one.
-    if configurations.is_empty() {
-        configurations.push(&Value::Null);
-    }
-    configurations
-        .into_iter()
-        .map(|json| in_istio(plugin, spec, json))
-        .collect()
+    let json = match &spec["pluginConfig"] {
+        Value::Null => &spec["defaultConfig"],
+        json => json,
+    };
+    vec![FilterConfiguration {
+        has_match_rules: !spec["matchRules"].is_null(),
+        ..in_istio(plugin, spec, json)
+    }]
 }
 
 /// Reads a `TrafficExtension` of Istio, unless its filter is of another kind.
