@@ -26,6 +26,12 @@ fn kept() -> Vec<Case> {
         case("a UUID of any version is kept").id("d57c3a72-f9fc-ac6c-82d3-f5d8614c8791").kept(),
         case("a nil UUID is kept: the client sent it as its id").id("00000000-0000-0000-0000-000000000000").kept(),
         case("32 hexadecimal digits are kept").id("0123456789abcdef0123456789abcdef").kept(),
+        case("a ULID is kept").id("01ARZ3NDEKTSV4RRFFQ69G5FAV").kept(),
+        case("a CloudFront id is kept").id("SOX4xwn4XV6Q4rgb7XiVGOHms_BGlTAC4KyHmureZmBNrjGdRLiNIQ==").kept(),
+        case("an API Gateway id is kept").id("Mc7UVioPPHcEKPA=").kept(),
+        case("Kong's id is kept").id("9c2f8e71-6a5d-4b1e-8b7a-2d3f0c1e4a59#42").kept(),
+        case("a trace header's root is kept").id("1-67891233-abcdef012345678912345678").kept(),
+        case("a URN is kept").id("urn:uuid:0f8fad5b-d9cb-469f-a165-70867728950e").kept(),
         case("one byte is kept").id("a").kept(),
         case("a hyphen is kept: the client sent it as its id").id("-").kept(),
         case("all safe bytes are kept").id("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/=:@#").kept(),
@@ -120,9 +126,13 @@ fn adopted() -> Vec<Case> {
             .adopted(UUID, "x-amzn-requestid"),
         case("a version 1 UUID is adopted").header("x-amzn-requestid", "6a7e8feb-b491-11cf-a9f1-bf3703467718")
             .adopted("6a7e8feb-b491-11cf-a9f1-bf3703467718", "x-amzn-requestid"),
+        case("a version 5 UUID of SQS is adopted").header("x-amzn-requestid", "bf47d091-2129-5320-a332-89647ef0d86b")
+            .adopted("bf47d091-2129-5320-a332-89647ef0d86b", "x-amzn-requestid"),
         case("a version 8 UUID is adopted").header("x-amzn-requestid", "bf47d091-2129-8320-b332-89647ef0d86b")
             .adopted("bf47d091-2129-8320-b332-89647ef0d86b", "x-amzn-requestid"),
         case("an S3 id is derived").header("x-amz-request-id", S3).adopted(FROM_S3, "x-amz-request-id"),
+        case("a DynamoDB id is derived").header("x-amzn-requestid", "A5FGSJ9ET4OKB8183S9M47RQQBVV4KQNSO5AEMVJF66Q9ASUAAJG")
+            .adopted("73fd7932-c22e-5607-b7d3-2d1a0b3a937c", "x-amzn-requestid"),
         case("a Kinesis id, which would force a trace, is derived")
             .header("x-amzn-requestid", "d57c3a72-f9fc-ac6c-82d3-f5d8614c8791")
             .adopted("a89e725d-ae52-5083-a6da-4a0a5e1ddf81", "x-amzn-requestid"),
