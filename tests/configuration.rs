@@ -124,7 +124,7 @@ fn a_problem_says_where_it_is_and_what_is_allowed() {
         (r#"{"incoming": {"original": "x-amzn-remapped-x-amzn-requestid"}}"#, r#"incoming.original: found "x-amzn-remapped-x-amzn-requestid"; allowed: a header from which no id is adopted (`adopt.from`)"#.into()),
         (&format!("{{\"{}\": 1}}", "h".repeat(200)), format!("{}: unknown key, with 1; allowed: header, incoming, adopt, generate, response, log_origin", "h".repeat(200))),
         // A value is shown as it is written, on one line.
-        ("{\"generate\": {\r\n\t\"a\":\n    [1,  2 ]\n  }}", r#"generate: found {"a":[1,  2 ]}; allowed: "uuid4", "uuid7" or "hex32""#.into()),
+        ("{\"generate\": {\r\n\t\"a\":\n    [1,  2 ]\n  }}", r#"generate: found {"a":    [1,  2 ]  }; allowed: "uuid4", "uuid7" or "hex32""#.into()),
         // Characters that a terminal would interpret.
         ("{\"generate\": \"\u{2028}\u{7f}\"}", r#"generate: found "\u{2028}\u{7f}"; allowed: "uuid4", "uuid7" or "hex32""#.into()),
         (r#"{"generate": "\u001b[31m\u2028"}"#, r#"generate: found "\u001b[31m\u2028"; allowed: "uuid4", "uuid7" or "hex32""#.into()),

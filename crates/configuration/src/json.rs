@@ -148,21 +148,15 @@ fn describe(error: &Error, text: &[u8], rest: usize) -> String {
 #[inline(never)]
 pub fn shown(value: Json<'_>) -> String {
     const MAX_CHARACTERS: usize = 80;
+    // Strings contain no line breaks, so only space between values is left out.
+    let is_shown = |char: &char| !matches!(char, '\n' | '\r' | '\t');
     let mut shown = String::new();
-    let mut characters = 0_usize;
-    let mut is_indent = false;
-    for char in value.as_written().chars() {
-        // Strings contain no line breaks, so only space between values is left out.
-        is_indent = matches!(char, '\n' | '\r' | '\t') || (is_indent && char == ' ');
-        if is_indent {
-            continue;
-        }
-        if characters == MAX_CHARACTERS {
+    for (index, char) in value.as_written().chars().filter(is_shown).enumerate() {
+        if index == MAX_CHARACTERS {
             shown.push('…');
             break;
         }
         push_escaped(&mut shown, char);
-        characters = characters.saturating_add(1);
     }
     shown
 }
