@@ -61,6 +61,8 @@ fn names_are_shown_in_lower_case_and_ranges_as_written() {
         json!(["10.1.2.3/8", "2001:DB8::"])
     );
     assert_eq!(shown["incoming"]["original"], "x-was");
+    let nobody = effective(r#"{"incoming": {"trust": []}}"#);
+    assert_eq!(nobody["incoming"]["trust"], "none");
     assert_eq!(shown["incoming"]["max_length"], 64);
     assert_eq!(
         shown["adopt"]["from"],
