@@ -315,8 +315,10 @@ const HOST_CALLS: &str = "fd_write random_get proxy_call_foreign_function \
 pub fn restrict(listener: &mut Value, without: &str) {
     let allowed = HOST_CALLS.split(' ').filter(|call| *call != without);
     let allowed: Value = allowed.map(|call| (call, json!({}))).collect();
-    at(listener, PLUGIN)["capability_restriction_config"] =
-        json!({"allowed_capabilities": allowed});
+    let plugin = at(listener, PLUGIN);
+    plugin["capability_restriction_config"] = json!({"allowed_capabilities": allowed});
+    // Before 1.40, Envoy gives it the VM of another plugin with the same code, and that one's host calls.
+    plugin["vm_config"]["vm_id"] = json!("restricted");
 }
 
 pub fn listener_name(number: usize) -> String {
