@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use promql_parser::parser::{self, Expr, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
 use request_id_rules::counters::Counter;
-use serde_json::Value;
 use test_support::project;
 use test_support::shipped;
-use xtask::{envoy, root};
+use xtask::envoy;
 
 /// The series of a scrape: their labels, of which `__name__` is the name.
 fn scrape() -> Vec<BTreeMap<String, String>> {
@@ -46,38 +45,14 @@ impl ExprVisitor for Selectors {
     }
 }
 
-/// Every expression of the rules and of the dashboard.
-fn expressions() -> Vec<String> {
-    fn collect(value: &Value, found: &mut Vec<String>) {
-        match value {
-            Value::Object(members) => {
-                // Grafana fills its variable in.
-                let expression = members.get("expr").and_then(Value::as_str);
-                found.extend(expression.map(|text| text.replace("$__rate_interval", "5m")));
-                members.values().for_each(|member| collect(member, found));
-            }
-            Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    for file in [
-        "envoy/prometheus-rules.yaml",
-        "envoy/grafana-dashboard.json",
-    ] {
-        let file = envoy::read_config(&root().join(file)).expect("the file can be read");
-        collect(&file, &mut found);
-    }
-    found
-}
-
 #[test]
 fn rules_and_dashboard_ask_for_what_there_is() {
     let series = scrape();
-    let expressions = expressions();
+    let expressions = shipped::expressions();
     assert!(expressions.len() >= 10, "{expressions:?}");
     let mut found = 0;
     for text in &expressions {
+        let text = &text.replace("$__rate_interval", "5m"); // Grafana fills its variable in.
         let expression = parser::parse(text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let mut selectors = Selectors::default();
         walk_expr(&mut selectors, &expression).expect("the visitor does not fail");

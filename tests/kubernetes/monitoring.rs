@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
+use test_support::shipped;
 use xtask::root;
 
 use crate::cluster::{Cluster, Running};
@@ -65,30 +66,6 @@ impl Prometheus {
     }
 }
 
-/// Every query of the dashboard, and the expression of every rule.
-fn expressions() -> Result<Vec<String>> {
-    fn collect(value: &Value, found: &mut Vec<String>) {
-        match value {
-            Value::Object(members) => {
-                found.extend(members.get("expr").and_then(Value::as_str).map(Into::into));
-                members.values().for_each(|member| collect(member, found));
-            }
-            Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    for file in [
-        "envoy/grafana-dashboard.json",
-        "envoy/prometheus-rules.yaml",
-    ] {
-        let text = std::fs::read_to_string(root().join(file))?;
-        collect(&serde_saphyr::from_str(&text)?, &mut found);
-    }
-    ensure!(found.len() > 12, "{found:?}");
-    Ok(found)
-}
-
 fn every_query_of_the_alerts_and_the_dashboard_has_a_result(world: &World) -> Result<()> {
     let cluster = world.with_istio()?;
     let gateway = istio::deploy(cluster)?;
@@ -108,7 +85,9 @@ fn every_query_of_the_alerts_and_the_dashboard_has_a_result(world: &World) -> Re
         ensure!(kept.len() == 2, "{kept:?}");
         Ok(())
     })?;
-    for expression in expressions()? {
+    let expressions = shipped::expressions();
+    ensure!(expressions.len() > 12, "{expressions:?}");
+    for expression in expressions {
         // Without what compares: whether there is anything to compare.
         let query = expression
             .replace("$__rate_interval", "10s")

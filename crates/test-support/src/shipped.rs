@@ -1,8 +1,8 @@
-//! The configuration of Envoy that the project ships, with another upstream.
+//! The configuration of Envoy that the project ships, with another upstream, and what its alerts and dashboard ask for.
 
 use serde_json::{Value, json};
 use xtask::envoy::{self, Output, Process};
-use xtask::module;
+use xtask::{module, root};
 
 /// The place of the connection manager in a listener.
 pub const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
@@ -46,4 +46,28 @@ pub fn start(config: &Value) -> Process {
     module::build().expect("the module can be built");
     let started = Process::start(config, &Output::Kept, &["--concurrency", "1"]);
     started.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// Returns every expression of the alert rules and of the dashboard.
+#[must_use]
+pub fn expressions() -> Vec<String> {
+    fn collect(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                found.extend(members.get("expr").and_then(Value::as_str).map(Into::into));
+                members.values().for_each(|member| collect(member, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    for file in [
+        "envoy/prometheus-rules.yaml",
+        "envoy/grafana-dashboard.json",
+    ] {
+        let file = envoy::read_config(&root().join(file)).expect("the file can be read");
+        collect(&file, &mut found);
+    }
+    found
 }
