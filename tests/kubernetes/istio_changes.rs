@@ -11,7 +11,7 @@ use crate::{World, tests};
 
 tests![
     changed_configurations_lose_no_request,
-    a_refused_configuration_keeps_the_listener_as_it_is_until_it_is_mended,
+    a_refused_configuration_keeps_the_listener_as_it_is_until_it_is_repaired,
     a_proxy_that_starts_with_a_refused_configuration_answers_500,
     an_image_that_cannot_be_fetched_closes_the_gateway_until_another_can,
     an_image_comes_from_a_private_registry,
@@ -64,7 +64,7 @@ spec:
   rules: [{ to: [{ operation: { paths: [/later] } }] }]
 ";
 
-fn a_refused_configuration_keeps_the_listener_as_it_is_until_it_is_mended(
+fn a_refused_configuration_keeps_the_listener_as_it_is_until_it_is_repaired(
     world: &World,
 ) -> Result<()> {
     let cluster = world.with_istio()?;
@@ -89,7 +89,7 @@ fn a_refused_configuration_keeps_the_listener_as_it_is_until_it_is_mended(
     );
     // Mended in place and then touched, as documented, the policy comes into force.
     configure(cluster, &json!({"generate": "hex32"}))?;
-    cluster.until("the mended configuration", || {
+    cluster.until("the repaired configuration", || {
         let response = gateway.get("/", &[])?;
         ensure!(response.same_id()?.len() == 32, "{response:?}");
         Ok(())
@@ -222,17 +222,17 @@ pub fn refuse(cluster: &Cluster) -> Result<()> {
 }
 
 /// Mends that configuration.
-pub fn mend(cluster: &Cluster) -> Result<()> {
+pub fn repair(cluster: &Cluster) -> Result<()> {
     configure(cluster, &json!({"log_origin": true}))?;
     adopts(cluster, &Gateway::of(cluster)?)
 }
 
-/// Makes the filter refuse a configuration and lack its image at the gateway, and mends both. Returns
+/// Makes the filter refuse a configuration and lack its image at the gateway, and repairs both. Returns
 /// the name of the gateway's Pod.
 pub fn in_trouble(cluster: &Cluster) -> Result<String> {
     let gateway = deploy(cluster)?;
     refuse(cluster)?;
-    mend(cluster)?;
+    repair(cluster)?;
     image(cluster, &missing())?;
     fetch_fails(cluster, &gateway.0)?;
     image(cluster, &cluster.image())?;

@@ -113,5 +113,5 @@ fn every_query_of_the_alerts_and_the_dashboard_has_a_result(world: &World) -> Re
         ensure!(!alert.is_empty(), "no alert");
         Ok(())
     })?;
-    istio_changes::mend(cluster)
+    istio_changes::repair(cluster)
 }
