@@ -44,7 +44,6 @@ impl FilterStream {
 
     /// Changes the headers of the request. A rejected request gets its id as well, so that the access
     /// log shows the id that the client received.
-    #[inline(never)]
     fn change_request(&self, decision: &Decision) {
         let headers = &self.plugin.policy.headers;
         if decision.sets_id {
@@ -64,12 +63,10 @@ impl FilterStream {
 
     /// Publishes the origin of the id for access logs, and remembers the id for a later run of the
     /// filter.
-    #[inline(never)]
     fn set_properties(&self, decision: &Decision) {
         // A later run for the same request leaves the origin of the first one.
         if self.plugin.policy.log_origin && decision.outcome != Outcome::KeptOwn {
-            let origin = decision.outcome.to_string();
-            set_property(ORIGIN_PROPERTY, origin.as_bytes());
+            set_origin(&decision.outcome);
         }
         if decision.must_be_remembered {
             set_property(&self.plugin.id_property, decision.id.as_bytes());
@@ -150,6 +147,11 @@ impl HttpContext for FilterStream {
         }
         Action::Continue
     }
+}
+
+#[inline(never)]
+fn set_origin(outcome: &Outcome) {
+    set_property(ORIGIN_PROPERTY, outcome.to_string().as_bytes());
 }
 
 #[inline(never)]

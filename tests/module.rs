@@ -58,10 +58,10 @@ fn it_names_no_folder_of_this_machine() {
 }
 
 /// The limit of the code section, in bytes: Envoy compiles all of it for each start.
-const LARGEST_CODE: usize = 116_000;
+const LARGEST_CODE: usize = 121_000;
 /// The limit of the largest function, in bytes. V8 compiles each function in one go, and the memory that
-/// takes stays with the process. The largest are those of the standard library and the SDK.
-const LARGEST_FUNCTION: usize = 1_800;
+/// takes stays with the process. The largest is the allocator's.
+const LARGEST_FUNCTION: usize = 2_700;
 /// The limit of the share of functions with less than 50 bytes, in percent. The more of them it has above
 /// 25 %, the more V8 inlines, which takes memory: 3 MB at 50 % (`InliningTree::BudgetScaleFactor`).
 const MOST_SMALL_FUNCTIONS: usize = 28;

@@ -20,17 +20,17 @@ impl RequestId {
     /// Returns a UUID in its canonical form: hyphenated and in lower case.
     #[must_use]
     pub fn from_uuid(uuid: Uuid) -> Self {
-        let mut text = vec![0; uuid::fmt::Hyphenated::LENGTH];
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         uuid.hyphenated().encode_lower(&mut text);
-        Self(text)
+        Self(text.to_vec())
     }
 
     /// Returns 16 bytes as 32 hexadecimal digits in lower case.
     #[must_use]
     pub fn from_hex(bytes: [u8; 16]) -> Self {
-        let mut text = vec![0; uuid::fmt::Simple::LENGTH];
+        let mut text = [0; uuid::fmt::Simple::LENGTH];
         Uuid::from_bytes(bytes).simple().encode_lower(&mut text);
-        Self(text)
+        Self(text.to_vec())
     }
 
     /// Returns the id as it goes into a header.

@@ -238,13 +238,11 @@ pub fn decide_on_request(policy: &Policy, request: &impl Request) -> Option<Deci
     })
 }
 
-#[inline(never)]
 fn is_peer_untrusted(policy: &Policy, request: &impl Request) -> bool {
     policy.trust != Trust::All && !policy.trust.includes(&request.source_address())
 }
 
 /// Decides on a request whose header does not hold exactly one valid id of a trusted peer.
-#[inline(never)]
 fn supply_id(
     policy: &Policy,
     request: &impl Request,
@@ -308,7 +306,6 @@ fn adopt_or_generate(
 }
 
 /// Returns the change to the header of `incoming.original`.
-#[inline(never)]
 fn original_change(
     policy: &Policy,
     request: &impl Request,
@@ -351,8 +348,10 @@ enum Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    #[inline(never)]
     fn classify(policy: &Policy, value: &'a [u8]) -> Self {
+        if value.is_empty() {
+            return Self::Missing;
+        }
         let check = |value| id::check(policy.accept, policy.max_length, value);
         let is_default_header = policy.headers.id().as_str() == HeaderName::DEFAULT;
         let provisional = |item| id::parse_provisional(item).filter(|_| is_default_header);

@@ -92,7 +92,6 @@ struct AwsIds<'a> {
 }
 
 impl<'a> AwsIds<'a> {
-    #[inline(never)]
     fn add(&mut self, max_length: MaxLength, name: &[u8], value: &'a [u8]) {
         if let Some(header) = AwsHeader::find(name, aws::RESPONSE_NAMES) {
             self.has_canonical |= header == AwsHeader::MOST_PREFERRED;

@@ -26,6 +26,7 @@ impl Trust {
     /// Returns whether the peer with this `source.address` is trusted. Envoy shows an address with a
     /// port (`10.0.0.1:4711`, `[2001:db8::1]:4711`); an address alone is accepted, too. Everything
     /// else, such as the path of a Unix socket, is trusted by [`Trust::All`] only.
+    #[inline(never)]
     #[must_use]
     pub fn includes(&self, source_address: &[u8]) -> bool {
         match self {
