@@ -243,6 +243,7 @@ fn is_peer_untrusted(policy: &Policy, request: &impl Request) -> bool {
 }
 
 /// Decides on a request whose header does not hold exactly one valid id of a trusted peer.
+#[inline(never)]
 fn supply_id(
     policy: &Policy,
     request: &impl Request,
