@@ -1,5 +1,5 @@
-//! The memory allocator: the one that Rust itself uses for WebAssembly without WASI. It has the algorithm of libc's
-//! allocator in half the code, and every proxy that loads the module compiles all of that.
+//! The memory allocator, which Rust itself uses for WebAssembly without WASI. It has the same algorithm as libc's
+//! allocator and half the code, and every proxy that loads the module compiles all of its code.
 
 use std::ffi::c_char;
 use std::ptr;

@@ -62,9 +62,9 @@ const LARGEST_CODE: usize = 121_000;
 /// The limit of the largest function, in bytes. V8 compiles each function in one go, and the memory that
 /// takes stays with the process. The largest is the allocator's.
 const LARGEST_FUNCTION: usize = 2_700;
-/// The limit of the share of functions with less than 50 bytes, in percent. V8 inlines until a
-/// function has three times its size, and more if more than 25 % are small, which takes memory: 3 MB at
-/// 50 % (`InliningTree::BudgetScaleFactor`).
+/// The limit of the share of functions with less than 50 bytes, in percent. V8 inlines calls until the
+/// calling function has grown to three times its size. If more than 25 % of the functions are small, it
+/// inlines more: at 50 %, that takes 3 MB of memory (`InliningTree::BudgetScaleFactor`).
 const MOST_SMALL_FUNCTIONS: usize = 28;
 
 #[test]

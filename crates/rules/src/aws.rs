@@ -55,7 +55,8 @@ impl AwsHeader {
     #[inline(always)]
     #[must_use]
     pub fn find(name: &[u8], names: &[&str]) -> Option<Self> {
-        // All of these names end in "id", and most other headers do not: this saves 2 % of a request.
+        // All of these names end in "id", and most other headers do not: this saves 2 % of a request. It is
+        // inlined because it runs for every header line.
         match name.last() {
             Some(b'd' | b'D') => Self::find_by_whole_name(name, names),
             _ => None,

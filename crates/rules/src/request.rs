@@ -350,6 +350,7 @@ enum Incoming<'a> {
 
 impl<'a> Incoming<'a> {
     fn classify(policy: &Policy, value: &'a [u8]) -> Self {
+        // Most requests without an id do not have the header at all.
         if value.is_empty() {
             return Self::Missing;
         }
