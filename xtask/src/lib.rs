@@ -5,6 +5,7 @@ pub mod check;
 pub mod envoy;
 pub mod image;
 pub mod module;
+pub mod post_link;
 pub mod release;
 pub mod run;
 pub mod schema;

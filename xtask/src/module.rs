@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use wasmparser::Payload;
 
-use crate::{last_line, output, root, sha256, target};
+use crate::{last_line, output, post_link, root, sha256, target};
 
 /// The Rust target of the module.
 const WASM: &str = "wasm32-wasip1";
@@ -27,10 +27,10 @@ pub fn build() -> Result<PathBuf> {
     let built = folder.join("request_id_filter.wasm");
     let built = fs::read(&built).with_context(|| built.display().to_string())?;
     let module = root().join(PATH);
-    let stripped = strip(&built).context("the built module")?;
+    let finished = post_link::run(&built).context("the built module")?;
     // Tests build the module while other tests read it, so the file is replaced as a whole.
     let new = tempfile::NamedTempFile::new_in(target())?;
-    fs::write(new.path(), stripped)?;
+    fs::write(new.path(), finished)?;
     fs::set_permissions(new.path(), Permissions::from_mode(0o644))?;
     new.persist(&module).context(PATH)?;
     Ok(module)
@@ -105,22 +105,6 @@ fn flags() -> Result<Vec<String>> {
     Ok(names.into_iter().map(flag).collect())
 }
 
-/// The exports that remain in the module. The SDK exports every callback, and Envoy calls every callback
-/// that is exported: for each chunk of a body, for trailers, for the log and the end of a stream.
-pub const EXPORTS: [&str; 11] = [
-    "_initialize",
-    "memory",
-    "proxy_abi_version_0_2_1",
-    "proxy_on_configure",
-    "proxy_on_context_create",
-    "proxy_on_delete",
-    "proxy_on_memory_allocate",
-    "proxy_on_request_headers",
-    "proxy_on_response_headers",
-    "proxy_on_tick",
-    "proxy_on_vm_start",
-];
-
 /// Returns the names of the exports of a module and of its imports (as `module.name`), both sorted.
 ///
 /// # Errors
@@ -171,22 +155,6 @@ pub fn code_size(module: &[u8]) -> Result<CodeSize> {
         section: section.context("the module has no code section")?,
         functions,
     })
-}
-
-/// The module without the exports that Envoy need not call, and without what only they used.
-fn strip(built: &[u8]) -> Result<Vec<u8>> {
-    let mut module = walrus::Module::from_buffer(built)?;
-    let unused: Vec<_> = module
-        .exports
-        .iter()
-        .filter(|export| !EXPORTS.contains(&export.name.as_str()))
-        .map(walrus::Export::id)
-        .collect();
-    for export in unused {
-        module.exports.delete(export);
-    }
-    walrus::passes::gc::run(&mut module);
-    Ok(module.emit_wasm())
 }
 
 fn add_target() -> Result<()> {
