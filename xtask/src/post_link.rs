@@ -35,13 +35,15 @@ pub const EXPORTS: [&str; 11] = [
 
 /// How the names of the functions that run for requests begin, or of the types whose methods they are. Their
 /// calls stay direct. `alloc::raw_vec` grows vectors.
-pub const REQUEST_PATH: [&str; 6] = [
+pub const REQUEST_PATH: [&str; 8] = [
     "alloc::raw_vec",
     "dlmalloc",
     "proxy_on_",
     "proxy_wasm::dispatcher",
     "request_id_filter::http_context",
-    "request_id_rules",
+    "request_id_rules::request",
+    "request_id_rules::response",
+    "request_id_rules::sources",
 ];
 
 /// Returns the module without what is never called, and with indirect calls where V8 should inline nothing.
