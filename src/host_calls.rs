@@ -171,7 +171,6 @@ pub fn declare_request_property(name: &str) -> Result<(), Refused> {
 /// Returns a protobuf message of Envoy, `envoy.source.extensions.common.wasm.DeclarePropertyArguments`,
 /// with `name` (field 1) and `span: DownstreamRequest` (field 5, value 1). All other fields keep their
 /// defaults.
-#[inline(never)]
 fn property_declaration(name: &str) -> Vec<u8> {
     let mut message = vec![0x0a];
     let mut length = name.len();

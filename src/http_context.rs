@@ -74,7 +74,6 @@ impl FilterStream {
     }
 
     /// Answers 400. If the host refuses that, the request continues with its new id.
-    #[inline(never)]
     fn reject(&self, id: &RequestId, invalid: Invalid) -> Action {
         let sent = host_calls::send_local_response(
             rejection::STATUS,
@@ -149,12 +148,10 @@ impl HttpContext for FilterStream {
     }
 }
 
-#[inline(never)]
 fn set_origin(outcome: &Outcome) {
     set_property(ORIGIN_PROPERTY, outcome.to_string().as_bytes());
 }
 
-#[inline(never)]
 fn set_property(name: &str, value: &[u8]) {
     if let Err(Refused(status)) = host_calls::set_property(name, value) {
         debug!("the host refused to set the property {name} (status {status})");
@@ -165,7 +162,6 @@ fn set_header(map: Map, name: &str, value: &[u8]) {
     log_refusal(name, host_calls::set_header(map, name, value));
 }
 
-#[inline(never)]
 fn log_refusal(name: &str, result: Result<(), Refused>) {
     if let Err(Refused(status)) = result {
         error!("the host refused to change {name} (status {status})");
@@ -179,7 +175,6 @@ struct HostRequest<'a> {
 }
 
 impl Request for HostRequest<'_> {
-    #[inline(never)]
     fn id_value(&self, name: &HeaderName) -> Option<Vec<u8>> {
         // The host call returns the first line of a repeated header, so it serves only for the
         // header whose lines Envoy joins.
@@ -190,7 +185,6 @@ impl Request for HostRequest<'_> {
         }
     }
 
-    #[inline(never)]
     fn contains(&self, name: &HeaderName) -> bool {
         host_calls::header(Map::Request, name.as_str()).is_some()
     }
@@ -202,17 +196,14 @@ impl Request for HostRequest<'_> {
         )
     }
 
-    #[inline(never)]
     fn source_address(&self) -> Vec<u8> {
         host_calls::property("source\0address").unwrap_or_default()
     }
 
-    #[inline(never)]
     fn id_of_earlier_run(&self) -> Option<Vec<u8>> {
         host_calls::property(&self.plugin.id_property)
     }
 
-    #[inline(never)]
     fn new_id(&self, format: IdFormat) -> Option<RequestId> {
         let random = self.plugin.random.try_borrow_mut().ok()?.next()?;
         let mut generator = self.plugin.generator.try_borrow_mut().ok()?;
@@ -234,7 +225,6 @@ impl Response for HostResponse<'_> {
         )
     }
 
-    #[inline(never)]
     fn id_of_last_run(&self) -> Option<Vec<u8>> {
         host_calls::property(&self.plugin.id_property)
     }

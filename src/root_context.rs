@@ -98,7 +98,6 @@ impl RootContext for FilterRoot {
 
 impl FilterRoot {
     /// Reads the configuration of the plugin, and logs its problems or what its user should know.
-    #[inline(never)]
     fn read_configuration(&self, size: usize) -> Option<Configuration> {
         let text = match size {
             0 => Vec::new(),
@@ -126,7 +125,6 @@ impl FilterRoot {
 
 /// Returns the counters of a new configuration; on a host without timers or metrics they count
 /// nothing.
-#[inline(never)]
 fn define_counters() -> Counters {
     let mut counters = Counters::default();
     if host_calls::set_tick_period(TICK).is_err() {
@@ -139,7 +137,6 @@ fn define_counters() -> Counters {
 
 /// Makes the host keep the filter's properties for a later run for the same request. Declaring them
 /// is always right, but only some policies depend on it, so only those warn.
-#[inline(never)]
 fn declare_properties(policy: &Policy, id_property: &str) {
     let mut declared = host_calls::declare_request_property(id_property);
     if policy.log_origin {
@@ -156,7 +153,6 @@ fn declare_properties(policy: &Policy, id_property: &str) {
 }
 
 /// Sets the level of the host, so that nothing is formatted that the host would drop.
-#[inline(never)]
 fn follow_log_level() {
     proxy_wasm::set_log_level(host_calls::log_level().unwrap_or(LogLevel::Info));
 }

@@ -55,14 +55,15 @@ fn it_names_no_folder_of_this_machine() {
 }
 
 /// The limit of the code section, in bytes: Envoy compiles all of it for each start.
-const LARGEST_CODE: usize = 103_000;
+const LARGEST_CODE: usize = 104_000;
 /// The limit of the largest function, in bytes. V8 compiles each function in one go, and the memory that
-/// takes stays with the process. The largest is the allocator's.
-const LARGEST_FUNCTION: usize = 2_700;
+/// takes stays with the process. The largest are of the configuration's reader; of those that V8 inlines into,
+/// which counts for more, the allocator's.
+const LARGEST_FUNCTION: usize = 3_500;
 /// The limit of the share of functions with less than 50 bytes, in percent. V8 inlines direct calls until the
 /// calling function has grown to three times its size. If more than 25 % of the functions are small, it
 /// inlines more (`InliningTree::BudgetScaleFactor`).
-const MOST_SMALL_FUNCTIONS: usize = 30;
+const MOST_SMALL_FUNCTIONS: usize = 31;
 
 #[test]
 fn its_code_takes_little_memory_to_compile() {

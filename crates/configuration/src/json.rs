@@ -42,7 +42,6 @@ impl<'a> Json<'a> {
         self.0.starts_with(b"{").then(|| self.parts())
     }
 
-    #[inline(never)]
     fn parts(self) -> Vec<Part<'a>> {
         let mut parts = Vec::new();
         // The text is valid, and is read to its end.
@@ -91,7 +90,6 @@ fn read<'a>(
 ///
 /// # Errors
 /// Returns where the text stops being JSON; for bytes of a protobuf message, what to do instead.
-#[inline(never)]
 pub fn parse(text: &[u8]) -> Result<Json<'_>, Problem> {
     let mut lexer = SliceLexer::new(text);
     let parsed = match read(&mut lexer, DEPTH, &mut |_| ()) {
@@ -145,7 +143,6 @@ fn describe(error: &Error, text: &[u8], rest: usize) -> String {
 }
 
 /// Returns the value as it is written, but on one line and shortened.
-#[inline(never)]
 pub fn shown(value: Json<'_>) -> String {
     const MAX_CHARACTERS: usize = 80;
     // Strings contain no line breaks, so only space between values is left out.
@@ -170,7 +167,6 @@ pub fn escape_controls(text: &str) -> String {
     escaped
 }
 
-#[inline(never)]
 fn push_escaped(text: &mut String, char: char) {
     if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}') {
         text.push_str(&format!("\\u{{{:x}}}", u32::from(char)));

@@ -4,6 +4,8 @@
 //! A configuration is text; [`read`] turns it into a [`Policy`] or reports all of its problems.
 //! [`Settings::keys`] lists every key once, with its description. The defaults are those of
 //! [`Policy::default`].
+//!
+//! The largest functions are `#[inline(never)]`, as [in the rules](request_id_rules).
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -64,7 +66,6 @@ impl Key<'_> {
 
 impl Settings {
     /// Returns every key, in the order of the documentation.
-    #[inline(never)]
     pub fn keys(&mut self) -> [Key<'_>; 13] {
         let policy = &mut self.policy;
         [
@@ -297,7 +298,6 @@ fn check(settings: Settings, problems: &mut Vec<Problem>) -> Option<Policy> {
 
 /// Returns the problem that two keys name the same header: `header` is that of the id, `original` that of
 /// `incoming.original`.
-#[inline(never)]
 fn conflict_problem(
     conflict: HeaderConflict,
     header: &HeaderName,

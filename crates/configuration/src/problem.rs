@@ -30,7 +30,6 @@ impl Problem {
         Self { path, message }
     }
 
-    #[inline(never)]
     pub(crate) fn new(path: String, found: &str, allowed: &str) -> Self {
         let message = ["found ", found, "; allowed: ", allowed].concat();
         Self { path, message }
@@ -40,7 +39,6 @@ impl Problem {
         Self::new(path, &shown(found), allowed)
     }
 
-    #[inline(never)]
     pub(crate) fn of_item(path: &str, index: usize, found: Json<'_>, allowed: &str) -> Self {
         Self::of_value(format!("{path}[{index}]"), found, allowed)
     }
@@ -93,7 +91,6 @@ pub fn join(parent: &str, name: &str) -> String {
 
 /// Returns the known path whose last name is most similar to `name`, if at most a third of `name` is
 /// wrong. Of equally similar names, the one with the more similar path is returned.
-#[inline(never)]
 fn most_similar(path: &str, name: &str, keys: &[Key<'_>]) -> Option<String> {
     let (path, name) = (normalize(path), normalize(name));
     let mut best = (usize::MAX, usize::MAX);

@@ -70,7 +70,6 @@ impl<'a> Setting<'a> {
     }
 
     /// Returns which values are allowed, for a message.
-    #[inline(never)]
     fn allowed(&self) -> String {
         match self {
             Self::Word([first, second, third], _) => {
@@ -91,7 +90,6 @@ impl<'a> Setting<'a> {
     }
 
     /// Returns the value as JSON.
-    #[inline(never)]
     #[must_use]
     pub fn to_json(&self) -> String {
         match self {
@@ -134,7 +132,6 @@ fn read_sources(items: &[Part<'_>], path: &str, problems: &mut Vec<Problem>) -> 
     sources
 }
 
-#[inline(never)]
 fn read_ranges(items: &[Part<'_>], path: &str, problems: &mut Vec<Problem>) -> Vec<Cidr> {
     let allowed = "an IPv4 or IPv6 address, or a range such as \"10.0.0.0/8\" or \"2001:db8::/32\"";
     let mut ranges = Vec::new();
