@@ -63,18 +63,18 @@ fn calls_that_no_request_makes_become_indirect() {
         (module
           (import "env" "proxy_done" (func $proxy_done (result i32)))
           (table 3 3 funcref)
-          (func $"request_id_rules::decide" (param i32) (result i32)
+          (func $"request_id_rules::request::decide_on_request" (param i32) (result i32)
             local.get 0
-            call $"request_id_rules::hash")
-          (func $"request_id_rules::hash" (param i32) (result i32)
+            call $"request_id_rules::sources::search")
+          (func $"request_id_rules::sources::search" (param i32) (result i32)
             local.get 0)
           (func $"request_id_configuration::read" (param i32)
             local.get 0
             if
               i32.const 1
-              call $"request_id_rules::hash"
-              call $"request_id_rules::decide"
-              call $"request_id_rules::hash"
+              call $"request_id_rules::sources::search"
+              call $"request_id_rules::request::decide_on_request"
+              call $"request_id_rules::sources::search"
               drop
             end
             call $proxy_done
@@ -88,9 +88,9 @@ fn calls_that_no_request_makes_become_indirect() {
     );
     let expected = [
         "(table (;0;) 5 5 funcref)",
-        "(elem (;0;) (i32.const 3) func $request_id_rules::hash $request_id_rules::decide)",
+        "(elem (;0;) (i32.const 3) func $request_id_rules::sources::search $request_id_rules::request::decide_on_request)",
         // On the path of a request a call stays.
-        "call $request_id_rules::hash",
+        "call $request_id_rules::sources::search",
         // In the configuration it becomes indirect, unless it is a host call.
         "i32.const 3 call_indirect (type 3) i32.const 4 call_indirect (type 3) i32.const 3 call_indirect (type 3)",
         "call $proxy_done",
