@@ -81,11 +81,6 @@ fn remove_exports(module: &mut Module) {
 /// those without an export: most do nothing, and the compiler may merge them with other functions that do
 /// nothing.
 fn remove_unused_methods(module: &mut Module) {
-    let functions = module.funcs.iter();
-    let unused: Vec<FunctionId> = functions
-        .filter(|function| makes_host_calls(function))
-        .map(Function::id)
-        .collect();
     let mut trap = FunctionBuilder::new(&mut module.types, &[], &[]);
     trap.name("unused method of the SDK".into());
     trap.func_body().unreachable();
@@ -93,7 +88,7 @@ fn remove_unused_methods(module: &mut Module) {
     for segment in module.elements.iter_mut() {
         if let ElementItems::Functions(functions) = &mut segment.items {
             for function in functions {
-                if unused.contains(function) {
+                if makes_host_calls(module.funcs.get(*function)) {
                     *function = trap;
                 }
             }
@@ -131,7 +126,7 @@ fn call_indirectly(module: &mut Module) -> Result<()> {
             .collect(),
     };
     let callers: Vec<FunctionId> = local_functions(module)
-        .filter(|function| !is_on_request_path(&name(function)))
+        .filter(|function| !REQUEST_PATH.iter().any(|path| is_on(path, function)))
         .map(Function::id)
         .collect();
     for function in callers {
@@ -153,11 +148,11 @@ fn call_indirectly(module: &mut Module) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether the function with this name runs for requests ([`REQUEST_PATH`]).
-fn is_on_request_path(name: &str) -> bool {
+/// Returns whether the name of a function begins with `path`, or the name of the type whose method it is.
+#[must_use]
+pub fn is_on(path: &str, function: &Function) -> bool {
     // The name of a method of a trait is `<type as trait>::method`.
-    let name = name.trim_start_matches('<');
-    REQUEST_PATH.iter().any(|path| name.starts_with(path))
+    name(function).trim_start_matches('<').starts_with(path)
 }
 
 /// Rewrites the calls of the functions that it visits.
@@ -212,8 +207,7 @@ fn local_functions(module: &Module) -> impl Iterator<Item = &Function> {
 }
 
 /// Returns the name of a function as it is in the source; an empty one if the module does not name it.
-#[must_use]
-pub fn name(function: &Function) -> String {
+fn name(function: &Function) -> String {
     let mangled = function.name.as_deref().unwrap_or_default();
     format!("{:#}", demangle(mangled))
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use xtask::{post_link, root};
+use xtask::{last_line, post_link, root};
 
 /// Returns the text of a module after linking.
 fn finished(linked: &str) -> String {
@@ -150,14 +150,15 @@ fn the_dispatcher_of_the_sdk_calls_no_method_but_callbacks() {
 
 /// Returns the folder of the SDK's source.
 fn sdk() -> PathBuf {
-    let metadata = Command::new("cargo")
+    let output = Command::new("cargo")
         .args(["metadata", "--locked", "--format-version", "1"])
         .args(["--filter-platform", "wasm32-wasip1"])
         .current_dir(root())
         .output()
         .expect("cargo can be run");
+    assert!(output.status.success(), "{}", last_line(&output));
     let metadata: serde_json::Value =
-        serde_json::from_slice(&metadata.stdout).expect("cargo prints JSON");
+        serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
     let packages = metadata["packages"].as_array().expect("there are packages");
     let sdk = packages
         .iter()
